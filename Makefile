@@ -1,0 +1,61 @@
+# Everything a person or CI types. Needs Python >= 3.11 with venv, and the package index.
+
+PYTHON ?= python3
+BIN := .venv/bin
+CLEAN_ENV := env -u PYTHONPATH -u PYTHONHOME
+
+.PHONY: run test check fast bench lock setup setup-dev
+
+run: setup
+	@exec $(BIN)/rawproxy serve
+
+test: setup-dev .venvs/legacy/.done
+	@$(MAKE) --no-print-directory check
+
+# ruff, mypy, every test, coverage of the whole and of the pure layers.
+check:
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report --include='rawproxy/errors.py,rawproxy/wire/*,rawproxy/dialects/*,rawproxy/gateway/*' --fail-under=100
+	$(BIN)/coverage report
+
+# The tests without sockets under load, SDK clients and subprocesses: under a minute.
+fast:
+	$(BIN)/pytest -q -m 'not slow'
+
+bench: setup-dev
+	$(BIN)/python -m bench $(ARGS)
+
+# What pip installs, pinned with hashes. Run after a change of the dependencies in pyproject.toml.
+lock: setup-dev
+	$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url --no-annotate pyproject.toml --group build -o requirements/run.txt
+	$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url --no-annotate pyproject.toml --group dev -o requirements/dev.txt
+	$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url --no-annotate requirements/legacy.in -o requirements/legacy.txt
+
+setup: .venv/.run
+setup-dev: .venv/.dev
+
+.venv/bin/python:
+	@echo 'rawproxy: setting up .venv (once)'
+	@$(CLEAN_ENV) $(PYTHON) -m venv .venv
+
+.venv/.run: requirements/run.txt pyproject.toml | .venv/bin/python
+	@echo 'rawproxy: installing what requirements/run.txt pins'
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/run.txt
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.dev: requirements/dev.txt .venv/.run
+	@echo 'rawproxy: installing what requirements/dev.txt pins'
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# The vendors' SDKs of the generation before: what many clients still run.
+.venvs/legacy/.done: requirements/legacy.txt
+	@$(CLEAN_ENV) $(PYTHON) -m venv .venvs/legacy
+	@.venvs/legacy/bin/pip install -q --disable-pip-version-check --require-hashes -r requirements/legacy.txt
+	@touch $@
