@@ -1,0 +1,54 @@
+/* How a run of the load generator goes: load.c explains the options. */
+#include <stdlib.h>
+#include <string.h>
+
+static struct settings {
+    long port;
+    long stream;
+    long connections;
+    long keep_alive;
+    long requests;
+    long expect; /* -1: anything */
+    long gap_us;
+    double seconds;
+    double timeout;
+    double ramp_ms;
+} settings = {
+    .port = 8000,
+    .connections = 1,
+    .keep_alive = 1,
+    .expect = -1,
+    .seconds = 5,
+    .timeout = 60,
+};
+
+static const struct {
+    const char *name;
+    long *whole;
+    double *real;
+} options[] = {
+    {"--port", .whole = &settings.port},
+    {"--stream", .whole = &settings.stream},
+    {"--conns", .whole = &settings.connections},
+    {"--keepalive", .whole = &settings.keep_alive},
+    {"--requests", .whole = &settings.requests},
+    {"--expect", .whole = &settings.expect},
+    {"--delay-us", .whole = &settings.gap_us},
+    {"--duration", .real = &settings.seconds},
+    {"--timeout", .real = &settings.timeout},
+    {"--ramp-ms", .real = &settings.ramp_ms},
+};
+
+/* Returns 0 when there is no such option. */
+static int read_option(const char *name, const char *value) {
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        if (strcmp(options[i].name, name))
+            continue;
+        if (options[i].whole)
+            *options[i].whole = atol(value);
+        else
+            *options[i].real = atof(value);
+        return 1;
+    }
+    return 0;
+}

@@ -1,0 +1,396 @@
+"""HTTP/1.1, both sides: bytes to events, and events to bytes.
+
+Layer: wire. Knows messages on one connection. Knows neither sockets nor clocks, and no LLM API.
+Spec:  https://www.rfc-editor.org/rfc/rfc9112
+
+`RequestReader` is the server's side, `ResponseReader` the client's; both are feeders, over the
+heads of `heads` and the bodies of `bodies`. An error ends a connection: after it a reader only
+raises it again, for no later byte can be trusted to mean what its sender meant.
+
+What goes out goes out through the `write_*` functions, always from parts and never from bytes that
+came in, and nothing leaves them that could be read as more than one message.
+"""
+
+import re
+from collections.abc import Sequence
+from http import HTTPStatus
+
+import msgspec
+
+from rawproxy.errors import HttpError
+from rawproxy.wire.bodies import BodyReader, Chunked, Length, UntilClose
+from rawproxy.wire.fields import is_token
+from rawproxy.wire.heads import CHUNKED, Section, Terms, read_request_head, read_response_head
+from rawproxy.wire.http import Body, End, Fields, HttpEvent, RequestHead, ResponseHead
+
+__all__ = [
+    "CONTINUE",
+    "LAST_CHUNK",
+    "MAX_INTERIM",
+    "Limits",
+    "RequestReader",
+    "ResponseReader",
+    "write_chunk",
+    "write_request",
+    "write_response_head",
+]
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+"""The interim response for which a reader that `wants_continue` waits."""
+
+LAST_CHUNK = b"0\r\n\r\n"
+"""Ends a body in the chunked coding. Without it the body reads as truncated."""
+
+MAX_INTERIM = 8
+"""Interim responses before one response. One or two are usual; a flood must not hold us for ever."""
+
+_NO_LIMIT = 2**64
+_SWITCHING_PROTOCOLS = 101
+_NO_CONTENT = 204
+_NOT_MODIFIED = 304
+_END = End()
+
+# RFC 9112 2.2: lines before a request line that are empty are skipped.
+_EMPTY_LINES = re.compile(rb"\A(?:\r\n)++")
+
+_STATUS_LINES = {
+    status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus
+}
+_FIRST_STATUS, _LAST_STATUS = 100, 999
+
+# Names in lower case, as `Fields` has them, so that no other spelling slips past a comparison.
+_NAME_BYTES = rb"[!#$%&'*+\-.^_`|~0-9a-z]"
+_NAMES = re.compile(rb"%b*+" % _NAME_BYTES)
+_LINES = re.compile(rb"(?:%b++: [\t -~\x80-\xff]*+\r\n)*+" % _NAME_BYTES)
+_TARGET = re.compile(rb"/[!\"$-~]*+|\*")
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+_NO_BODY_EXPECTED = frozenset({b"GET", b"HEAD"})
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What a message may take of our memory.
+
+    Attributes:
+        head_bytes: bytes of a head, blank line included, and of a trailer section.
+        head_fields: number of fields in a head.
+        body_bytes: bytes of a request's body, without framing. Responses are not held to it.
+    """
+
+    head_bytes: int = 32768
+    head_fields: int = 100
+    body_bytes: int = 33554432
+
+
+class RequestReader:
+    """Reads the requests of one connection, one at a time.
+
+    `feed` and `next` return a RequestHead, Body events and an End, as they come: at most one Body
+    for a read. After the End, the reader keeps what is fed and waits for `next`.
+
+    Args:
+        limits: of each request.
+
+    Attributes:
+        head: of the last request; it stands also after an error in that request's body.
+        keep_alive: the last head allows another request on this connection.
+        wants_continue: a head came whose body the client holds back until it gets CONTINUE.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.head: RequestHead | None = None
+        self.keep_alive = False
+        self.wants_continue = False
+        self._limits = limits
+        self._section = Section(limits.head_bytes)
+        self._skipped = 0  # bytes of empty lines
+        self._body: BodyReader | None = None  # None until the head has come
+        self._ended = False
+        self._failure: HttpError | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of a next request has arrived yet; empty lines are nothing."""
+        return (self._ended or self._body is None) and not self._section.size
+
+    @property
+    def buffered(self) -> int:
+        """Bytes kept of requests that have not begun: while it is large, stop reading."""
+        return self._section.size if self._ended else 0
+
+    def feed(self, data: bytes) -> list[HttpEvent]:
+        """Return the events that `data` completes.
+
+        Raises:
+            HttpError: `status` is what to answer before closing. Each further call raises it too.
+        """
+        _raise_again(self._failure)
+        try:
+            return self._feed(data)
+        except HttpError as error:
+            self._failure = error
+            self.keep_alive = self.wants_continue = False
+            raise
+
+    def next(self) -> list[HttpEvent]:
+        """Begin the next request with the bytes kept; call it when the response has been written."""
+        assert self._ended, "the request has not ended"
+        self.head = None
+        self._body = None
+        self._ended = False
+        self._skipped = 0
+        return self.feed(self._section.take())
+
+    def close(self) -> None:
+        """Learn that the client has sent its last byte.
+
+        Raises:
+            HttpError: a request was unfinished.
+        """
+        _raise_again(self._failure)
+        if not self._ended and not self.idle:
+            raise HttpError("the connection ended inside a request")
+
+    def _feed(self, data: bytes) -> list[HttpEvent]:
+        if self._ended:
+            self._section.hold(data)
+            return []
+        events: list[HttpEvent] = []
+        if self._body is None:
+            found = self._section.feed(self._without_empty_lines(data))
+            if found is None:
+                return events
+            lines, data = found
+            max_fields = self._limits.head_fields
+            self.head, terms = read_request_head(lines, max_fields=max_fields)
+            events.append(self.head)
+            self._begin_body(terms, data)
+        elif data:
+            self.wants_continue = False
+        assert self._body is not None
+        rest = _read_body(self._body, data, events)
+        if rest is not None:
+            self._ended = True
+            self._section.hold(rest)
+        return events
+
+    def _without_empty_lines(self, data: bytes) -> bytes:
+        if self._section.size < 2:  # not more than the first half of a CRLF
+            data = self._section.take() + data
+            if data.startswith(b"\r\n"):
+                rest = _EMPTY_LINES.sub(b"", data)
+                self._skipped += len(data) - len(rest)
+                if self._skipped > self._limits.head_bytes:
+                    raise HttpError("too many empty lines before a request", status=431)
+                return rest
+        return data
+
+    def _begin_body(self, terms: Terms, data: bytes) -> None:
+        limits = self._limits
+        length = terms.length or 0
+        if terms.refusal:
+            raise terms.refusal
+        if length > limits.body_bytes:
+            raise HttpError(f"the body has more than {limits.body_bytes} bytes", status=413)
+        if length == CHUNKED:
+            self._body = Chunked(max_bytes=limits.body_bytes, max_trailers=limits.head_bytes)
+        else:
+            self._body = Length(length)
+        self.keep_alive = terms.keep_alive
+        self.wants_continue = terms.expects_continue and length != 0 and not data
+
+
+class ResponseReader:
+    """Reads the response to one request.
+
+    `feed` and `close` return a ResponseHead, Body events and an End, as they come: at most one
+    Body for a read. Interim responses are swallowed.
+
+    Args:
+        limits: of the response; `body_bytes` is not looked at.
+        head_request: the request was a HEAD, so there is no body whatever the head says.
+
+    Attributes:
+        started: at least one byte of a response has arrived.
+    """
+
+    def __init__(self, limits: Limits, *, head_request: bool = False) -> None:
+        self.started = False
+        self._limits = limits
+        self._head_request = head_request
+        self._section = Section(limits.head_bytes)
+        self._interim = 0
+        self._body: BodyReader | None = None  # None until the head has come
+        self._ended = False
+        self._keep_alive = False
+        self._failure: HttpError | None = None
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the response has ended, and the connection is fit for another request."""
+        return self._ended and self._keep_alive
+
+    def feed(self, data: bytes) -> list[HttpEvent]:
+        """Return the events that `data` completes. Bytes after the End are dropped.
+
+        Raises:
+            HttpError: the response breaks a rule or a limit. Each further call raises it too.
+        """
+        _raise_again(self._failure)
+        if data:
+            self.started = True
+        try:
+            return self._feed(data)
+        except HttpError as error:
+            self._failure = error
+            raise
+
+    def close(self) -> list[HttpEvent]:
+        """Learn that the upstream has sent its last byte; return the End that this may be.
+
+        Raises:
+            HttpError: the response was unfinished.
+        """
+        _raise_again(self._failure)
+        if self._ended:
+            self._keep_alive = False
+            return []
+        if not isinstance(self._body, UntilClose):
+            raise HttpError("the connection ended inside a response")
+        self._ended = True
+        return [_END]
+
+    def _feed(self, data: bytes) -> list[HttpEvent]:
+        events: list[HttpEvent] = []
+        rest: bytes | None = data
+        if not self._ended:
+            while self._body is None:
+                found = self._section.feed(data)
+                if found is None:
+                    return events
+                lines, data = found
+                head, terms = read_response_head(lines, max_fields=self._limits.head_fields)
+                self._take_head(head, terms, events)
+            rest = _read_body(self._body, data, events)
+            self._ended = rest is not None
+        if rest:
+            # Bytes that nobody asked for would be read as the answer to somebody else's request.
+            self._keep_alive = False
+        return events
+
+    def _take_head(self, head: ResponseHead, terms: Terms, events: list[HttpEvent]) -> None:
+        if head.status >= HTTPStatus.OK:
+            events.append(head)
+            self._body, self._keep_alive = self._body_of(head.status, terms)
+            return
+        self._interim += 1
+        if head.status == _SWITCHING_PROTOCOLS or self._interim > MAX_INTERIM:
+            raise HttpError("an interim response that was not asked for")
+        if terms.length is not None:
+            raise HttpError("an interim response has no body")
+
+    def _body_of(self, status: int, terms: Terms) -> tuple[BodyReader, bool]:
+        """Return what reads the body, and whether the connection may be used after it.
+
+        Source: https://www.rfc-editor.org/rfc/rfc9112#section-6.3
+        """
+        if self._head_request or status == _NOT_MODIFIED:
+            return Length(0), terms.keep_alive
+        if status == _NO_CONTENT:
+            # With a length of its own the upstream may mean to send that many bytes.
+            return Length(0), terms.keep_alive and not terms.length
+        if terms.length is None:
+            return UntilClose(), False
+        if terms.length == CHUNKED:
+            chunked = Chunked(max_bytes=_NO_LIMIT, max_trailers=self._limits.head_bytes)
+            return chunked, terms.keep_alive
+        return Length(terms.length), terms.keep_alive
+
+
+def write_request(method: bytes, target: bytes, fields: Fields, body: bytes) -> bytes:
+    """Return a whole request. Its Content-Length is added, but to a GET or HEAD without body.
+
+    Args:
+        method: a token.
+        target: in origin-form, or `*`.
+        fields: names in lower case, `host` among them once, and no framing field.
+        body: may be empty.
+
+    Raises:
+        HttpError: 500, a part would not be read as what it is.
+    """
+    names, lines = _write_fields(fields)
+    if not is_token(method) or not _TARGET.fullmatch(target):
+        raise HttpError("a request line that must not be sent", status=500)
+    if names.count(b"host") != 1 or not _FRAMING.isdisjoint(names):
+        raise HttpError("a request is written with one Host and without framing", status=500)
+    if body or method not in _NO_BODY_EXPECTED:
+        lines += b"content-length: %d\r\n" % len(body)
+    return b"%b %b HTTP/1.1\r\n%b\r\n%b" % (method, target, lines, body)
+
+
+def write_response_head(status: int, fields: Fields) -> bytes:
+    """Return the head of a response, blank line included.
+
+    Args:
+        status: 100 to 999. The reason phrase is the registered one, or empty.
+        fields: names in lower case; one framing field at most, or the body ends with the
+            connection.
+
+    Raises:
+        HttpError: 500, a part would not be read as what it is.
+    """
+    names, lines = _write_fields(fields)
+    if len([name for name in names if name in _FRAMING]) > 1:
+        raise HttpError("a response is written with one framing field at most", status=500)
+    status_line = _STATUS_LINES.get(status)
+    if status_line is None:
+        if not _FIRST_STATUS <= status <= _LAST_STATUS:
+            raise HttpError("a status that HTTP does not have", status=500)
+        status_line = b"HTTP/1.1 %d \r\n" % status
+    return b"%b%b\r\n" % (status_line, lines)
+
+
+def write_chunk(parts: Sequence[bytes]) -> bytes:
+    """Return one chunk around the joined parts; b"" for none, since an empty chunk ends the body."""
+    size = sum(map(len, parts))
+    if not size:
+        return b""
+    return b"".join([b"%x\r\n" % size, *parts, b"\r\n"])
+
+
+def _write_fields(fields: Fields) -> tuple[list[bytes], bytes]:
+    """Return the names and the lines of `fields`.
+
+    All are checked in one go. The names are checked by themselves and hold no colon or line end.
+    The lines are checked together, and there are as many as fields: so no value holds a line end.
+    """
+    names = [name for name, _ in fields]
+    lines = b"".join([b"%b: %b\r\n" % field for field in fields])
+    if (
+        not _NAMES.fullmatch(b"".join(names))
+        or not _LINES.fullmatch(lines)
+        or lines.count(b"\n") != len(names)
+    ):
+        raise HttpError("a header field that must not be sent", status=500)
+    return names, lines
+
+
+def _read_body(body: BodyReader, data: bytes, events: list[HttpEvent]) -> bytes | None:
+    """Append the events of one read; return the bytes behind the body, or None before its end.
+
+    All parts become one Body: for fifty small chunks, joining them costs 1 us, fifty events 4 us
+    and then as much again wherever they go through.
+    """
+    parts: list[bytes] = []
+    rest = body.take(data, parts)
+    joined = parts[0] if len(parts) == 1 else b"".join(parts)
+    if joined:
+        events.append(Body(joined))
+    if rest is not None:
+        events.append(_END)
+    return rest
+
+
+def _raise_again(failure: HttpError | None) -> None:
+    if failure is not None:
+        raise HttpError(str(failure), status=failure.status)
