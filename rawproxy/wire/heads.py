@@ -8,7 +8,7 @@ party. So what is doubtful is refused, never mended: both framings at once, a fr
 folded lines, bare line ends, blanks before a colon.
 
 The common head is read by one regular expression and a split: 8 us for a request with fifteen
-fields, of which h11 would need 60. Any other head has to keep the same rules and then please h11
+fields, where h11 needs 33. Any other head has to keep the same rules and then please h11
 too. The rules come first, because h11 is laxer in several of them.
 """
 
@@ -18,7 +18,7 @@ import h11
 import msgspec
 
 from rawproxy.errors import HttpError
-from rawproxy.wire.fields import get_all, host_name, read_content_length
+from rawproxy.wire.fields import host_name, read_content_length
 from rawproxy.wire.http import Fields, RequestHead, ResponseHead
 
 __all__ = [
@@ -60,6 +60,7 @@ _BLANK_LINE = b"\r\n\r\n"
 _TELLING = frozenset({
     b"connection", b"content-encoding", b"content-length", b"expect", b"host", b"transfer-encoding",
 })  # fmt: skip
+_Telling = dict[bytes, list[bytes]]
 
 
 class Terms(msgspec.Struct, frozen=True, gc=False):
@@ -153,8 +154,8 @@ def read_request_head(head: bytes, *, max_fields: int) -> tuple[RequestHead, Ter
     else:
         method, target, version = _read_request_line(head)
     fields = _split_fields(head, max_fields)
-    telling = [field for field in fields if field[0] in _TELLING]
-    _check_host(get_all(telling, b"host"), version)
+    telling = _pick_telling(fields)
+    _check_host(telling.get(b"host", []), version)
     terms = _read_terms(telling, version)
     if match is None:
         check_with_h11(head, response=False)
@@ -177,7 +178,7 @@ def read_response_head(head: bytes, *, max_fields: int) -> tuple[ResponseHead, T
     else:
         status, version = _read_status_line(head)
     fields = _split_fields(head, max_fields)
-    telling = [field for field in fields if field[0] in _TELLING]
+    telling = _pick_telling(fields)
     terms = Terms(_read_length(telling, version), _keeps_alive(telling, version))
     if match is None:
         check_with_h11(head, response=True)
@@ -238,6 +239,14 @@ def _split_fields(head: bytes, max_fields: int) -> Fields:
     return [(name.lower(), value.strip(b" \t")) for name, _, value in pairs]
 
 
+def _pick_telling(fields: Fields) -> _Telling:
+    telling: _Telling = {}
+    for name, value in fields:
+        if name in _TELLING:
+            telling.setdefault(name, []).append(value)
+    return telling
+
+
 def _check_host(hosts: list[bytes], version: bytes) -> None:
     """Source: https://www.rfc-editor.org/rfc/rfc9112#section-3.2"""
     if not hosts and version == b"1.0":
@@ -266,12 +275,12 @@ def _resolve_target(method: bytes, target: bytes, fields: Fields) -> tuple[bytes
     return rest, [(b"host", authority), *others]
 
 
-def _read_terms(telling: Fields, version: bytes) -> Terms:
+def _read_terms(telling: _Telling, version: bytes) -> Terms:
     refusal = None
-    expectations = get_all(telling, b"expect")
+    expectations = telling.get(b"expect", [])
     if any(value.lower() != b"100-continue" for value in expectations):
         refusal = HttpError("the only expectation met is 100-continue", status=417)
-    codings = [item for value in get_all(telling, b"content-encoding") for item in _items(value)]
+    codings = [item for value in telling.get(b"content-encoding", []) for item in _items(value)]
     if any(coding not in (b"", b"identity") for coding in codings):
         refusal = HttpError("a request body is sent without content coding", status=415)
     return Terms(
@@ -283,10 +292,10 @@ def _read_terms(telling: Fields, version: bytes) -> Terms:
     )
 
 
-def _read_length(fields: Fields, version: bytes) -> int | None:
+def _read_length(telling: _Telling, version: bytes) -> int | None:
     """Source: https://www.rfc-editor.org/rfc/rfc9112#section-6.3"""
-    codings = get_all(fields, b"transfer-encoding")
-    lengths = get_all(fields, b"content-length")
+    codings = telling.get(b"transfer-encoding", [])
+    lengths = telling.get(b"content-length", [])
     if codings:
         if lengths:
             raise HttpError("Transfer-Encoding and Content-Length exclude each other")
@@ -310,11 +319,11 @@ def _check_codings(values: list[bytes]) -> None:
         raise HttpError("the only transfer coding spoken here is chunked", status=501)
 
 
-def _keeps_alive(fields: Fields, version: bytes) -> bool:
+def _keeps_alive(telling: _Telling, version: bytes) -> bool:
     # HTTP/1.0 keep-alive is not spoken: proxies between would not know of it (RFC 9112 C.2.2).
     if version == b"1.0":
         return False
-    return not any(b"close" in _items(value) for value in get_all(fields, b"connection"))
+    return not any(b"close" in _items(value) for value in telling.get(b"connection", []))
 
 
 def _items(value: bytes) -> list[bytes]:

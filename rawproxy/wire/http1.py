@@ -13,7 +13,6 @@ came in, and nothing leaves them that could be read as more than one message.
 
 import re
 from collections.abc import Sequence
-from http import HTTPStatus
 
 import msgspec
 
@@ -46,6 +45,7 @@ MAX_INTERIM = 8
 
 _NO_LIMIT = 2**64
 _SWITCHING_PROTOCOLS = 101
+_FIRST_FINAL = 200
 _NO_CONTENT = 204
 _NOT_MODIFIED = 304
 _END = End()
@@ -53,8 +53,22 @@ _END = End()
 # RFC 9112 2.2: lines before a request line that are empty are skipped.
 _EMPTY_LINES = re.compile(rb"\A(?:\r\n)++")
 
+# The statuses that proxies and LLM APIs send. A reason may be empty, and nobody should read it.
+_REASONS = {
+    200: b"OK", 201: b"Created", 202: b"Accepted", 204: b"No Content", 206: b"Partial Content",
+    301: b"Moved Permanently", 302: b"Found", 304: b"Not Modified", 307: b"Temporary Redirect",
+    308: b"Permanent Redirect", 400: b"Bad Request", 401: b"Unauthorized",
+    402: b"Payment Required", 403: b"Forbidden", 404: b"Not Found", 405: b"Method Not Allowed",
+    406: b"Not Acceptable", 408: b"Request Timeout", 409: b"Conflict", 410: b"Gone",
+    411: b"Length Required", 412: b"Precondition Failed", 413: b"Content Too Large",
+    415: b"Unsupported Media Type", 416: b"Range Not Satisfiable", 417: b"Expectation Failed",
+    421: b"Misdirected Request", 422: b"Unprocessable Content", 424: b"Failed Dependency",
+    429: b"Too Many Requests", 431: b"Request Header Fields Too Large",
+    500: b"Internal Server Error", 501: b"Not Implemented", 502: b"Bad Gateway",
+    503: b"Service Unavailable", 504: b"Gateway Timeout", 505: b"HTTP Version Not Supported",
+}  # fmt: skip
 _STATUS_LINES = {
-    status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus
+    status: b"HTTP/1.1 %d %b\r\n" % (status, reason) for status, reason in _REASONS.items()
 }
 _FIRST_STATUS, _LAST_STATUS = 100, 999
 
@@ -132,7 +146,11 @@ class RequestReader:
             raise
 
     def next(self) -> list[HttpEvent]:
-        """Begin the next request with the bytes kept; call it when the response has been written."""
+        """Begin the next request with the bytes kept; call it when the response has been written.
+
+        Raises:
+            HttpError: as `feed`, if the bytes kept are no request.
+        """
         assert self._ended, "the request has not ended"
         self.head = None
         self._body = None
@@ -278,7 +296,7 @@ class ResponseReader:
         return events
 
     def _take_head(self, head: ResponseHead, terms: Terms, events: list[HttpEvent]) -> None:
-        if head.status >= HTTPStatus.OK:
+        if head.status >= _FIRST_FINAL:
             events.append(head)
             self._body, self._keep_alive = self._body_of(head.status, terms)
             return
@@ -378,7 +396,7 @@ def _write_fields(fields: Fields) -> tuple[list[bytes], bytes]:
 def _read_body(body: BodyReader, data: bytes, events: list[HttpEvent]) -> bytes | None:
     """Append the events of one read; return the bytes behind the body, or None before its end.
 
-    All parts become one Body: for fifty small chunks, joining them costs 1 us, fifty events 4 us
+    All parts become one Body: of fifty small chunks, joining costs 0.4 us, fifty events 1.7 us
     and then as much again wherever they go through.
     """
     parts: list[bytes] = []
