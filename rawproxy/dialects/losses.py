@@ -1,0 +1,95 @@
+"""What a writer could not say in its dialect, and what is to be done about it.
+
+Layer: dialects. Source of the policy: the mapping tables of the dialects; map, else tell, else
+refuse.
+
+A loss names the field as the client wrote it. Its policy is *tell* by default (header, Record,
+metric); *refuse* where leaving it out would corrupt the answer; *silent* where it means nothing to
+a model.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+from rawproxy.errors import Untranslatable
+
+__all__ = ["HEADER_BYTES", "Loss", "Why", "header", "policy", "refuse", "told"]
+
+Why = Literal["no such thing there", "narrower there", "not this model", "owned elsewhere"]
+
+HEADER_BYTES = 2048
+"""Bytes the `x-rawproxy-loss` field may take; what does not fit is in the Record."""
+
+REFUSED = frozenset({"n", "audio", "modalities", "messages[].content[].input_audio", "mcp_servers"})
+"""Fields whose absence would corrupt the answer: the call is refused, and a 400 names them."""
+
+SILENT = frozenset({
+    "stream_options.include_obfuscation",
+    "store",
+    "messages[].name",
+    "messages[].content[].image_url.detail",
+    "tools[].type",
+    "tools[].eager_input_streaming",
+    "diagnostics",
+    "response_format.json_schema.name",
+    "response_format.json_schema.strict",
+})  # fmt: skip
+"""Fields that change nothing about the answer: left out without a word."""
+
+FIELD_LENGTH = 200
+"""Characters of one field's name in the header: a client may invent names of any length."""
+
+_INDEX = re.compile(r"\[\d+\]")
+_UNPRINTABLE = re.compile(r"[^!-~]|,")
+
+
+class Loss(msgspec.Struct, frozen=True, order=True):
+    """One field that could not be said. `path` is the client's own, e.g. `messages[3].name`."""
+
+    path: str
+    why: Why
+
+    @property
+    def field(self) -> str:
+        """The path with every index left out: `messages[].name`."""
+        return _INDEX.sub("[]", self.path)
+
+
+def policy(loss: Loss) -> Literal["tell", "refuse", "silent"]:
+    """Return what is done about `loss`."""
+    if loss.field in REFUSED:
+        return "refuse"
+    return "silent" if loss.field in SILENT else "tell"
+
+
+def told(losses: Iterable[Loss]) -> list[Loss]:
+    """Return those of `losses` that somebody has to hear of, each once, in order."""
+    return [loss for loss in dict.fromkeys(losses) if policy(loss) != "silent"]
+
+
+def refuse(losses: Iterable[Loss]) -> None:
+    """Raise Untranslatable, naming every field, when one of `losses` would corrupt the answer."""
+    fields = list(dict.fromkeys(loss.field for loss in losses if policy(loss) == "refuse"))
+    if fields:
+        listed = ", ".join(fields)
+        raise Untranslatable(
+            f"the upstream of this model cannot do: {listed}", param=fields[0], code="unsupported"
+        )
+
+
+def header(losses: Iterable[Loss]) -> bytes:
+    """Return the value of `x-rawproxy-loss`: fields without indexes, comma-separated, ASCII.
+
+    b"" when nothing was lost. What passes HEADER_BYTES is cut at a comma.
+    """
+    fields = dict.fromkeys(_printable(loss.field) for loss in told(losses))
+    value = ",".join(fields).encode()
+    return value if len(value) <= HEADER_BYTES else value[: value.rindex(b",", 0, HEADER_BYTES + 1)]
+
+
+def _printable(field: str) -> str:
+    # A client's own field names may hold anything; a comma or a control would break the header.
+    return _UNPRINTABLE.sub("?", field[:FIELD_LENGTH])

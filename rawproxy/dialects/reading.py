@@ -1,0 +1,194 @@
+"""Read a JSON object field by field, and know afterwards what nobody asked for.
+
+Layer: dialects. Tolerant of what clients really send (null for absent, 3.0 for 3), strict about
+types.
+
+    body = Fields.of(data)
+    model = body.text("model", needed=True)
+    ...
+    unknown = body.rest()          # {"foo": b"1"}: kept in pass, a loss in translation
+
+Errors name the path, never the value.
+"""
+
+import re
+from typing import Any, TypeVar, cast
+
+import msgspec
+from msgspec import Raw
+
+from rawproxy.errors import ClientError
+
+__all__ = ["Fields", "decode", "encode"]
+
+T = TypeVar("T")
+
+_ENCODER = msgspec.json.Encoder()
+_DECODERS: dict[object, msgspec.json.Decoder[Any]] = {}
+
+# A whole number stays one: a seed may have more digits than a float.
+_NUMBER = cast("type[float]", int | float)
+
+# Half of a surrogate pair, escaped; an even number of backslashes before it is text, not an escape.
+# msgspec refuses it even in fields that nobody reads.
+_LONE_SURROGATE = re.compile(
+    rb"(?<!\\)((?:\\\\)*)(?:(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
+
+
+def decode(data: bytes | Raw, kind: type[T]) -> T:
+    """Return `data` decoded as JSON of type `kind`.
+
+    A lone surrogate (`"\\ud83d"`: half of an emoji, as JavaScript cuts them) reads as U+FFFD.
+
+    Raises:
+        ValueError: not JSON, or of another type, or nested deeper than the parser can follow.
+    """
+    try:
+        return _decode(data, kind)
+    except ValueError:
+        repaired = _LONE_SURROGATE.sub(_whole_pairs, bytes(data))
+        if repaired == bytes(data):
+            raise
+    return _decode(repaired, kind)
+
+
+def encode(value: object) -> bytes:
+    """Return `value` as JSON bytes; `Raw` inside it is written as it stands."""
+    return _ENCODER.encode(value)
+
+
+def _whole_pairs(match: re.Match[bytes]) -> bytes:
+    backslashes, pair = match.groups()
+    return bytes(backslashes) + (pair or b"\\ufffd")
+
+
+def _decode(data: bytes | Raw, kind: type[T]) -> T:
+    decoder = _DECODERS.get(kind)
+    if decoder is None:
+        decoder = _DECODERS[kind] = msgspec.json.Decoder(kind)
+    try:
+        value: T = decoder.decode(data)
+    except RecursionError:
+        raise ValueError("the JSON is nested too deep") from None
+    return value
+
+
+class Fields:
+    """One JSON object being read. A field that was asked for is taken out; null reads as absent.
+
+    Args:
+        members: the object's fields, undecoded.
+        path: where it stands in the client's request; "" for the body itself.
+    """
+
+    __slots__ = ("_members", "path")
+
+    def __init__(self, members: dict[str, Raw], path: str = "") -> None:
+        self._members = members
+        self.path = path
+
+    @classmethod
+    def of(cls, data: bytes | Raw, path: str = "") -> "Fields":
+        """Return the JSON object in `data`.
+
+        Raises:
+            ClientError: it is not a JSON object.
+        """
+        try:
+            return cls(decode(data, dict[str, Raw]), path)
+        except ValueError:
+            what = path or "the body"
+            raise ClientError(f"{what} is not a JSON object", param=path or None) from None
+
+    def at(self, name: str) -> str:
+        """Return the path of the field `name`."""
+        return f"{self.path}.{name}" if self.path else name
+
+    def has(self, name: str) -> bool:
+        """Return whether the field is there and not null. It is not taken."""
+        raw = self._members.get(name)
+        return raw is not None and not _is_null(raw)
+
+    def raw(self, name: str) -> Raw:
+        """Take a field as it stands; an empty (false) Raw when it is absent or null."""
+        raw = self._members.pop(name, None)
+        return Raw() if raw is None or _is_null(raw) else raw
+
+    def take(self, name: str, kind: type[T], what: str) -> T | None:
+        """Take a field decoded as `kind` (errors call it `what`); None when absent or null."""
+        raw = self.raw(name)
+        if not raw:
+            return None
+        try:
+            return decode(raw, kind)
+        except ValueError:
+            path = self.at(name)
+            raise ClientError(f"{path}: expected {what}", param=path) from None
+
+    def text(self, name: str) -> str | None:
+        """Take a string."""
+        return self.take(name, str, "a string")
+
+    def needed(self, name: str) -> str:
+        """Take a string that has to be there."""
+        value = self.text(name)
+        if value is None:
+            path = self.at(name)
+            raise ClientError(f"{path}: field required", param=path)
+        return value
+
+    def flag(self, name: str) -> bool | None:
+        """Take true or false."""
+        return self.take(name, bool, "true or false")
+
+    def whole(self, name: str) -> int | None:
+        """Take a whole number; 3.0 is one."""
+        value = self.take(name, _NUMBER, "a whole number")
+        if value is None or isinstance(value, int):
+            return value
+        if not value.is_integer():
+            path = self.at(name)
+            raise ClientError(f"{path}: expected a whole number", param=path)
+        return int(value)
+
+    def number(self, name: str) -> float | None:
+        """Take a number; one without a fraction is an int, so that it is written as it was."""
+        return self.take(name, _NUMBER, "a number")
+
+    def texts(self, name: str) -> list[str] | None:
+        """Take a list of strings."""
+        return self.take(name, list[str], "a list of strings")
+
+    def object(self, name: str) -> "Fields | None":
+        """Take an object, to be read further."""
+        raw = self.raw(name)
+        return Fields.of(raw, self.at(name)) if raw else None
+
+    def objects(self, name: str) -> list["Fields"]:
+        """Take a list of objects, to be read further; [] when absent."""
+        found = self.take(name, list[dict[str, Raw]], "a list of objects")
+        path = self.at(name)
+        return [Fields(item, f"{path}[{at}]") for at, item in enumerate(found or ())]
+
+    def is_text(self, name: str) -> bool:
+        """Return whether the field is a string. It is not taken."""
+        raw = self._members.get(name)
+        return raw is not None and _first_byte(raw) == b'"'
+
+    def rest(self) -> dict[str, bytes]:
+        """Return what was not asked for: path -> raw JSON. Nulls say nothing and are left out."""
+        return {
+            self.at(name): bytes(raw) for name, raw in self._members.items() if not _is_null(raw)
+        }
+
+
+def _is_null(raw: Raw) -> bool:
+    return _first_byte(raw) == b"n"
+
+
+def _first_byte(raw: Raw) -> bytes:
+    return bytes(
+        memoryview(raw)[:1]
+    )  # a field may hold megabytes: it is not copied to be looked at

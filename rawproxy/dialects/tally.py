@@ -1,0 +1,80 @@
+"""What has been learnt of a reply so far: the one thing that gateway reads of its events.
+
+Layer: dialects.
+"""
+
+from collections.abc import Iterable
+
+from rawproxy.dialects.events import (
+    Delta,
+    End,
+    Event,
+    Fail,
+    Open,
+    Start,
+    Stop,
+    Usage,
+    bears,
+)
+
+__all__ = ["Tally"]
+
+
+class Tally:
+    """Counts and states of one reply, fed with its events.
+
+    Args:
+        choices: how many answers were asked for (n); each has to stop before the reply is whole.
+    """
+
+    __slots__ = (
+        "_asked", "_opened", "_stopped", "bearing", "deltas", "ended", "failure", "model",
+        "repaired", "stop", "unknown", "usage",
+    )  # fmt: skip
+
+    def __init__(self, choices: int = 1) -> None:
+        self._asked = choices
+        self._opened: set[int] = set()
+        self._stopped: set[int] = set()
+        self.bearing = False
+        """Output was seen: the commit point."""
+        self.ended = False
+        """The dialect's own terminator was seen."""
+        self.repaired = False
+        """We wrote something that the upstream left out."""
+        self.deltas = 0
+        self.unknown = 0
+        """Frames that no table knows."""
+        self.usage: Usage | None = None
+        self.stop: Stop | None = None
+        self.failure: Fail | None = None
+        self.model: str | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether the reply is complete: every choice has stopped, or the terminator came."""
+        if self.ended:
+            return True
+        return len(self._stopped) >= self._asked and self._opened <= self._stopped
+
+    def note(self, events: Iterable[Event]) -> None:
+        """Learn from `events`, in order."""
+        for event in events:
+            if not self.bearing and bears(event):
+                self.bearing = True
+            match event:
+                case Delta():
+                    self.deltas += 1
+                case Start(model=model):
+                    self.model = model or self.model
+                case Open(choice=choice):
+                    self._opened.add(choice)
+                case Usage():
+                    self.usage = event if self.usage is None else self.usage.merged(event)
+                case Stop(choice=choice):
+                    self._stopped.add(choice)
+                    self.stop = event
+                case End():
+                    self.ended = True
+                case Fail():
+                    self.failure = event

@@ -1,0 +1,193 @@
+"""Carry a call, a reply, a stream or an error from one dialect to another, without any I/O.
+
+Layer: dialects. Public as `rawproxy.translate`. The same readers, writers and pipes that the proxy
+uses, with nothing around them: no upstream, no caller, no clock.
+
+    written = translate.call(body, "openai_chat", "anthropic_messages", model="claude-opus-4-8")
+    body, losses = translate.reply(data, "anthropic_messages", "openai_chat")
+
+Where the dialect wants an id or a time that the input does not have, it gets REPLY_ID and 0: equal
+input gives equal output. Every function raises ValueError for a name that is no dialect.
+"""
+
+from msgspec import Raw
+
+from rawproxy.dialects.base import Back, Target, Written
+from rawproxy.dialects.call import Call
+from rawproxy.dialects.envelope import Vault
+from rawproxy.dialects.events import Fail
+from rawproxy.dialects.losses import Loss
+from rawproxy.dialects.models import takes
+from rawproxy.dialects.named import named
+from rawproxy.dialects.pipe import (
+    BodySink,
+    BodySource,
+    StreamSink,
+    StreamSource,
+    TranslatePipe,
+)
+from rawproxy.dialects.reading import decode
+from rawproxy.errors import UpstreamCut, UpstreamError, UpstreamNonsense
+from rawproxy.wire.frame import PlainFrame
+from rawproxy.wire.sse import MAX_FRAME
+
+__all__ = ["REPLY_ID", "Stream", "call", "error", "fold", "reply", "stream", "unfold"]
+
+REPLY_ID = "rawproxy-translate"
+"""The id of a reply whose input has none."""
+
+UNTOLD_STATUS = 500
+"""What an error without status and without words for its kind is read as."""
+
+Told = tuple[bytes, list[Loss]]
+"""The output, and what it could not say."""
+
+
+def call(body: bytes, source: str, target: str, *, model: str | None = None) -> Written:
+    """Return a request of dialect `source` as one of dialect `target`.
+
+    Losses that would corrupt the answer are among those of the result; the proxy refuses such a
+    call (`rawproxy.dialects.losses.refuse`).
+
+    Args:
+        body: the request's body.
+        source: the dialect it is in.
+        target: the dialect to write.
+        model: the model to ask; None for the one that `body` names.
+
+    Raises:
+        ClientError: `body` is not a call of `source`, or `target` cannot say it (Untranslatable).
+    """
+    reader, writer = named(source), named(target)
+    asked = reader.read_call(body, Vault())
+    wanted = model or asked.model
+    return writer.write_call(asked, Target(wanted, takes(target, wanted)))
+
+
+def reply(body: bytes, source: str, target: str, *, model: str = "") -> Told:
+    """Return a whole reply of dialect `source` as one of dialect `target`, and the losses.
+
+    Args:
+        body: the reply's body.
+        source: the dialect it is in.
+        target: the dialect to write.
+        model: what the model is called where `body` does not say.
+
+    Raises:
+        UpstreamError: `body` is not a reply of `source`, or is an error (`error` reads those).
+    """
+    return _whole(body, TranslatePipe(_body(source, body), _body_sink(target, model)))
+
+
+def unfold(body: bytes, source: str, target: str, *, model: str = "") -> Told:
+    """Return a whole reply as a stream. Arguments and errors are those of `reply`."""
+    return _whole(body, TranslatePipe(_body(source, body), _stream_sink(target, model)))
+
+
+def fold(data: bytes, source: str, target: str, *, model: str = "") -> Told:
+    """Return a stream as a whole reply. Arguments and errors are those of `reply`.
+
+    Raises:
+        UpstreamError: `data` is not a whole stream of `source`, or ends in an error.
+    """
+    return _whole(data, TranslatePipe(_stream(source), _body_sink(target, model)))
+
+
+def stream(data: bytes, source: str, target: str, *, model: str = "") -> Told:
+    """Return a stream of dialect `source` as one of dialect `target`, and the losses.
+
+    A stream that breaks off ends in the target's terminal error; `Stream` tells of that.
+    """
+    translation = Stream(source, target, model=model)
+    return translation.feed(data) + translation.close(), translation.losses
+
+
+def error(body: bytes, source: str, target: str, *, status: int | None = None) -> tuple[int, bytes]:
+    """Return the HTTP status and the body that say in dialect `target` what an error body says.
+
+    Args:
+        body: the error response's body.
+        source: the dialect it is in.
+        target: the dialect to write.
+        status: its HTTP status; None to take it from `body`.
+
+    Raises:
+        UpstreamNonsense: `body` is not a JSON object.
+    """
+    reader, writer = named(source), named(target)
+    try:
+        decode(body, dict[str, Raw])
+    except ValueError:
+        raise UpstreamNonsense("the error is not a JSON object") from None
+    if status is not None:
+        return writer.write_error(reader.read_error(status, body))
+    # An error inside a stream has no status either, and is spelled the same.
+    said = reader.stream_reader(Back()).read(PlainFrame(body, b"error", body, has_data=True))
+    told = [event for event in said if isinstance(event, Fail)]
+    return writer.write_error(told[0] if told else reader.read_error(UNTOLD_STATUS, body))
+
+
+class Stream:
+    """A stream on its way from one dialect to another; feed it reads of any size.
+
+    Args:
+        source: the dialect it is in.
+        target: the dialect to write.
+        model: what the model is called where the stream does not say.
+    """
+
+    def __init__(self, source: str, target: str, *, model: str = "") -> None:
+        self._pipe = TranslatePipe(_stream(source), _stream_sink(target, model))
+        self.broken: UpstreamError | None = None
+        """Why the stream is not a whole one of its dialect, once that is known."""
+
+    @property
+    def losses(self) -> list[Loss]:
+        """What had no words so far."""
+        return self._pipe.losses
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what can be said after `data`; nothing after a break."""
+        if self.broken is not None:
+            return b""
+        try:
+            return b"".join(self._pipe.feed(data))
+        except UpstreamError as error:
+            return self._break(error)
+
+    def close(self) -> bytes:
+        """Return what ends the stream: what is left of it, or the terminal error."""
+        if self.broken is not None:
+            return b""
+        try:
+            return b"".join(self._pipe.close())
+        except UpstreamError as error:
+            return self._break(error)
+
+    def _break(self, error: UpstreamError) -> bytes:
+        self.broken = error
+        return b"".join(self._pipe.fail(Fail("server", str(error))))
+
+
+def _body(name: str, body: bytes) -> BodySource:
+    return BodySource(named(name).read_reply, Back(), len(body))
+
+
+def _stream(name: str) -> StreamSource:
+    return StreamSource(named(name).stream_reader(Back()), MAX_FRAME)
+
+
+def _body_sink(name: str, model: str) -> BodySink:
+    return BodySink(named(name), Call(name, model, wants_usage=True), REPLY_ID, 0)
+
+
+def _stream_sink(name: str, model: str) -> StreamSink:
+    sketch = Call(name, model, stream=True, wants_usage=True)
+    return StreamSink(named(name).stream_writer(sketch, REPLY_ID, 0))
+
+
+def _whole(data: bytes, pipe: TranslatePipe) -> Told:
+    parts = [*pipe.feed(data), *pipe.close()]
+    if pipe.tally.failure is not None:
+        raise UpstreamCut(f"the reply ends in an error of kind {pipe.tally.failure.kind}")
+    return b"".join(parts), pipe.losses
