@@ -1,0 +1,111 @@
+"""Who is asking, and may they: callers' keys, model lists, and the rules against web pages.
+
+Layer: gateway. Knows no sockets: whether a listener is loopback comes in as an argument.
+"""
+
+import hashlib
+from fnmatch import fnmatchcase
+from typing import Literal
+
+import msgspec
+
+from rawproxy.errors import Forbidden, Unauthorized
+from rawproxy.gateway.keys import Secret
+from rawproxy.wire.fields import get, host_name, is_loopback, read_bearer
+from rawproxy.wire.http import Fields
+
+__all__ = ["ANYONE", "Access", "Caller", "Doors", "credential", "hashed"]
+
+
+class Caller(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Somebody who may call us. `key` is `sha256:` and the hex digest of their key, or the key itself."""
+
+    name: str
+    key: Secret = Secret()
+    models: tuple[str, ...] = ("*",)
+
+    def may_use(self, model: str) -> bool:
+        """Return whether one of the caller's globs matches `model`."""
+        return any(fnmatchcase(model, glob) for glob in self.models)
+
+
+ANYONE = Caller("anyone")
+"""The caller of an open door."""
+
+
+def hashed(key: str) -> str:
+    """Return the lower-case hex SHA-256 of a caller's key; a `sha256:` value is one already."""
+    if key.startswith("sha256:"):
+        return key[7:].lower()
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def credential(fields: Fields) -> Secret | None:
+    """Return the credential a request came with: `x-api-key`, else `Authorization: Bearer`."""
+    key = get(fields, b"x-api-key")
+    if key is None:
+        bearer = get(fields, b"authorization")
+        key = None if bearer is None else read_bearer(bearer)
+    return Secret(key.decode("latin-1")) if key else None
+
+
+class Access:
+    """Tells callers apart. Keys are compared by their digest, so that time tells nothing about them.
+
+    Args:
+        mode: `open` (everyone), `callers` (those listed), `forward` (the client's credential goes upstream).
+        callers: who may call, in mode `callers`.
+    """
+
+    def __init__(
+        self, mode: Literal["open", "callers", "forward"], callers: tuple[Caller, ...] = ()
+    ) -> None:
+        self.mode = mode
+        self._callers = {hashed(caller.key): caller for caller in callers}
+
+    def identify(self, fields: Fields) -> Caller:
+        """Return who asks.
+
+        Raises:
+            Unauthorized: no credential, or one we do not know. The message never quotes it.
+        """
+        if self.mode == "open":
+            return ANYONE
+        presented = credential(fields)
+        if presented is None:
+            raise Unauthorized("no API key: send `Authorization: Bearer` or `x-api-key`")
+        digest = hashed("" + presented)
+        if self.mode == "forward":
+            return Caller(f"forwarded-{digest[:12]}", presented)
+        # A client that sends the digest itself must not get in with it.
+        caller = None if presented.startswith("sha256:") else self._callers.get(digest)
+        if caller is None:
+            raise Unauthorized("the API key is not known here", code="invalid_api_key")
+        return caller
+
+
+class Doors(msgspec.Struct, frozen=True):
+    """Which `Host` and `Origin` a listener answers to.
+
+    On a loopback listener any web page the user looks at could send requests, and by DNS rebinding
+    read the replies. So there `Host` has to be a loopback name or listed, and an `Origin` listed.
+    """
+
+    hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    guarded: bool = True
+
+    def check(self, fields: Fields) -> None:
+        """Raise Forbidden when a request may come from a web page that nobody allowed."""
+        origin = get(fields, b"origin")
+        if not self.guarded:
+            return
+        host = host_name(get(fields, b"host") or b"")
+        if host is None or not (is_loopback(host) or host.decode("latin-1") in self.hosts):
+            raise Forbidden("this Host is not one of `server.hosts`")
+        if origin is not None and not self.allows(origin):
+            raise Forbidden("this Origin is not one of `server.origins`")
+
+    def allows(self, origin: bytes) -> bool:
+        """Return whether pages of `origin` were let in by the operator."""
+        return origin.decode("latin-1") in self.origins

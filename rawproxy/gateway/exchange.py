@@ -1,0 +1,555 @@
+"""One client request, from arrival to record, as a machine that does no I/O.
+
+Layer: gateway. Its driver is net/drive.py. Time is an argument (`now`, seconds on any steady clock).
+
+Ask for a step, do it, say how it went, until the step is Done:
+
+    start()     -> Attempt | Answer
+    on_head()   -> Preview | Attempt | Answer        the reply's head has come
+    on_data()   -> Preview | Commit | Attempt | ...  more of the reply, before the commit
+    on_end()    -> Finish | Commit | Attempt | ...   the reply's bytes ended
+    on_failed() -> Attempt | Answer | Break          the attempt broke before its end
+    on_quiet()  -> Commit | bytes                    the client has heard nothing for too long
+    on_sent()   -> Done                              the last byte was handed over, or nobody was there
+
+**The commit point.** Until the first output goes downstream an exchange may move to another upstream;
+frames that come before it are held while there is another one to move to. After it only Finish or Break
+follow. A keepalive may have sent the head before: then a failure has no status any more, but the
+exchange may still move on.
+"""
+
+import math
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from rawproxy.dialects.anthropic_messages import write_count
+from rawproxy.dialects.base import StreamWriter
+from rawproxy.dialects.estimate import estimate_tokens
+from rawproxy.dialects.events import Fail, FailKind
+from rawproxy.dialects.losses import header, told
+from rawproxy.dialects.pipe import Pipe, TranslatePipe
+from rawproxy.dialects.tally import Tally
+from rawproxy.errors import ClientError, Forbidden, RawproxyError, UpstreamError, UpstreamNonsense
+from rawproxy.gateway.ask import Ask
+from rawproxy.gateway.attempt import Attempt, attempt, voice
+from rawproxy.gateway.keys import Key, Outcome
+from rawproxy.gateway.limits import Limits
+from rawproxy.gateway.liveness import Timing
+from rawproxy.gateway.providers import kept_of_reply
+from rawproxy.gateway.record import AttemptNote, Record, estimated
+from rawproxy.gateway.record import Outcome as RecordOutcome
+from rawproxy.gateway.route import Candidate, Router
+from rawproxy.gateway.verdict import fail_of, shown, verdict, with_retry_after
+from rawproxy.wire.fields import get, read_retry_after, read_retry_after_ms
+from rawproxy.wire.http import Fields
+
+__all__ = [
+    "ERROR_BYTES", "HELD_BYTES", "Answer", "Attempt", "Break", "Commit", "Done", "Exchange", "Finish",
+    "Preview", "Site", "Step",
+]  # fmt: skip
+
+HELD_BYTES = 65536
+"""Bytes of preamble that are held for the sake of failover; more, and the reply is let through."""
+
+ERROR_BYTES = 65536
+"""Bytes of an upstream's error body that are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What every exchange needs to know of the configuration."""
+
+    router: Router
+    timing: Timing
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Answer with this body, and be done: an error, or something we know ourselves."""
+
+    status: int
+    fields: Fields
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """Read more of the reply, and hand it to `on_data`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Send the head (unless it went already) and these parts in one write; relay the rest through `pipe`.
+
+    `pipe` None: nothing to relay yet (a keepalive). `last`: these parts are all there is.
+    """
+
+    status: int
+    fields: Fields
+    parts: list[bytes]
+    pipe: Pipe | None = None
+    last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Send these last parts and end the body cleanly."""
+
+    parts: list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """The reply broke off: send these last parts, the client's dialect for it, and end the body.
+
+    No parts: there are no words for it, so the body must end uncleanly.
+    """
+
+    parts: list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Nothing left but to keep the record."""
+
+    record: Record
+
+
+Step = Attempt | Answer | Preview | Commit | Finish | Break | Done
+
+
+@dataclass(slots=True)
+class _Reply:
+    """The upstream's answer to the current attempt, before the commit."""
+
+    status: int
+    fields: Fields
+    pipe: Pipe | None  # None: an error body, to be read
+    held: list[bytes] = field(default_factory=list)
+    size: int = 0
+
+
+class Exchange:
+    """The state of one request.
+
+    Args:
+        site: the configuration.
+        ask: the request.
+        now: seconds; the clock of TTFT and duration starts here.
+    """
+
+    def __init__(self, site: Site, ask: Ask, now: float) -> None:
+        self._site = site
+        self.ask = ask
+        self._began = now
+        self._candidates: list[Candidate] = []
+        self._tried: set[Key] = set()
+        self._tries = 0
+        self._attempt: Attempt | None = None
+        self._reply: _Reply | None = None
+        self._pipe: Pipe | None = None
+        self._voice: StreamWriter | None = None  # speaks after an early commit, until output comes
+        self.output_sent = False
+        """Whether output went downstream: the commit."""
+        self._failure: tuple[Fail, Answer | None] | None = None
+        self.record = Record(
+            ask.id, ask.wall, caller=ask.caller.name, client_dialect=ask.dialect.NAME
+        )  # fmt: skip
+
+    @property
+    def head_sent(self) -> bool:
+        """Whether a status went downstream: from then on there is no other one."""
+        return self.record.status != 0
+
+    # -- the way up to an attempt
+
+    def start(self, now: float) -> Step:
+        """Return the first attempt, or the answer to a request that has none."""
+        record = self.record
+        try:
+            self.ask.look()
+            record.model_asked, record.stream = self.ask.model, self.ask.stream
+            self._candidates = self._allowed()
+            return self._next(now)
+        except ClientError as error:
+            return self.refuse(error)
+
+    def _allowed(self) -> list[Candidate]:
+        caller, asked = self.ask.caller, self.ask.model
+        if not caller.may_use(asked):
+            raise Forbidden(f"the model `{asked[:100]}` is not open to this caller", param="model")
+        found = self._site.router.find(asked)
+        allowed = [candidate for candidate in found if caller.may_use(candidate.model)]
+        if self.ask.credential is not None:
+            allowed = [candidate for candidate in allowed if candidate.upstream.forward]
+        if not allowed:
+            raise Forbidden(f"the model `{asked[:100]}` is not open to this caller", param="model")
+        return allowed
+
+    def _next(self, now: float) -> Step:
+        """Return the next attempt; with nothing left to try, the answer that tells the last failure."""
+        while self._candidates and self._tries < self._site.limits.attempts:
+            candidate = self._candidates[0]
+            key = self._pick(candidate, now)
+            if isinstance(key, float):
+                self._none_ready(candidate, key - now)
+                self._candidates.pop(0)
+                continue
+            try:
+                made = attempt(self.ask, candidate, key, self._site.timing)
+            except ClientError as error:
+                self._failure = self._failure or (client_fail(error), None)
+                self._candidates.pop(0)
+                continue
+            return self._try(made)
+        return self._give_up()
+
+    def _pick(self, candidate: Candidate, now: float) -> Key | float:
+        if self.ask.credential is None:
+            return candidate.upstream.pool.pick(now, candidate.model, self._tried)
+        # The client's own credential: one try at each candidate.
+        return Key(self.ask.credential)
+
+    def _none_ready(self, candidate: Candidate, wait: float) -> None:
+        """Note that no key of `candidate` can be used now; `wait` is seconds until one can."""
+        if self._failure is not None:
+            return
+        if math.isinf(wait):
+            fail = Fail("server", f"no usable key is left for {candidate.name}", status=502)
+        else:
+            fail = Fail(
+                "rate_limit", f"every key for {candidate.name} is resting", retry_after=wait
+            )
+        self._failure = (fail, None)
+
+    def _try(self, made: Attempt) -> Step:
+        self._tries += 1
+        self._attempt, self._reply, self._pipe = made, None, None
+        self._tried.add(made.key)
+        record = self.record
+        record.upstream, record.model_used = made.candidate.upstream.name, made.candidate.model
+        record.upstream_dialect = made.dialect.NAME if made.dialect else "events"
+        record.losses = [loss.path for loss in told(made.losses)]
+        if self.ask.counts and made.dialect is not self.ask.dialect:
+            return self._count(made)
+        return made
+
+    def _count(self, made: Attempt) -> Step:
+        """Answer a question for tokens ourselves, where the upstream has no such question."""
+        engine = made.candidate.upstream.engine
+        call = self.ask.call
+        tokens = engine.count_tokens(call) if engine else estimate_tokens(call)
+        self.record.usage_from = "reported" if engine else "estimated"
+        self.record.input_tokens = tokens
+        fields = [*self._own_fields(), (b"x-rawproxy-usage", self.record.usage_from.encode())]
+        self.record.outcome = "ok"
+        return self._answer(200, fields, write_count(tokens))
+
+    # -- what the upstream says
+
+    def on_head(self, status: int, fields: Fields, now: float) -> Step:
+        """Learn the reply's head."""
+        made = self._made()
+        if 300 <= status < 400:
+            return self.on_failed(UpstreamNonsense(f"the upstream redirected ({status})"), now)
+        if status >= 400:
+            self._reply = _Reply(status, fields, None)
+            return Preview()
+        try:
+            self._pipe = made.pipe(self.ask, fields, self._site.timing)
+        except UpstreamError as error:
+            return self.on_failed(error, now)
+        self._reply = _Reply(status, fields, self._pipe)
+        return Preview()
+
+    def on_engine(self) -> TranslatePipe:
+        """Learn that an engine has begun; return the pipe that its events go through."""
+        made = self._made()
+        self._pipe = pipe = made.engine_pipe(self.ask)
+        self._reply = _Reply(200, [], pipe)
+        return pipe
+
+    def on_data(self, data: bytes, now: float) -> Step:
+        """Learn more of the reply, before the commit."""
+        reply = self._reply
+        assert reply is not None
+        if reply.pipe is None:
+            if reply.size < ERROR_BYTES:
+                reply.held.append(data)
+                reply.size += len(data)
+            return Preview()
+        try:
+            parts = reply.pipe.feed(data)
+        except UpstreamError as error:
+            return self.on_failed(error, now)
+        return self.on_parts(parts, now)
+
+    def on_parts(self, parts: list[bytes], now: float) -> Step:
+        """Decide whether what the reply said so far goes downstream."""
+        reply = self._reply
+        assert reply is not None
+        assert reply.pipe is not None
+        tally = reply.pipe.tally
+        reply.held += parts
+        reply.size += sum(map(len, parts))
+        if (fail := self._early_failure(tally)) is not None:
+            return self._failed(fail, None, now)
+        waits = not tally.bearing and self._has_alternative(now) and reply.size < HELD_BYTES
+        if waits or not reply.held:
+            return Preview()
+        return self._commit(reply, now)
+
+    def on_end(self, now: float) -> Step:
+        """Learn that the reply's bytes have ended, or that nobody waits for more of them."""
+        reply = self._reply
+        assert reply is not None
+        if reply.pipe is None:
+            return self._refused_upstream(reply, now)
+        try:
+            parts = reply.pipe.close()
+        except UpstreamError as error:
+            return self.on_failed(error, now)
+        tally = reply.pipe.tally
+        if self.output_sent:
+            return self._finish(parts)
+        if (fail := self._early_failure(tally)) is not None:
+            return self._failed(fail, None, now)
+        reply.held += parts
+        return self._commit(reply, now, last=True)
+
+    def on_failed(self, error: UpstreamError, now: float, *, final: bool = False) -> Step:
+        """Learn that the attempt broke before its end; `final`: there is no time for another one."""
+        if self._pipe is not None and self._pipe.tally.whole:
+            return self.on_end(now)  # after Stop a broken connection takes nothing away
+        if final:
+            del self._candidates[1:]
+        return self._failed(fail_of(error), None, now)
+
+    def on_quiet(self, now: float) -> Commit | bytes:
+        """Say that we are still here: the head and a keepalive, or a keepalive (perhaps b"")."""
+        if self.output_sent:
+            assert self._pipe is not None
+            return self._pipe.keepalive()
+        if self._voice is None:
+            self._voice = voice(self.ask)
+        if self.head_sent:
+            return self._voice.keepalive()
+        kept = [(b"content-type", self.ask.dialect.STREAM_TYPE)]
+        return self._head(200, kept, [self._voice.keepalive()], now)
+
+    def on_crash(self) -> Step:
+        """Learn that a fault of ours ended the exchange."""
+        self.record.outcome = "internal"
+        fail = Fail("server", "internal error", status=500)
+        if self.head_sent:
+            return Break(self._terminal(fail))
+        return self._reject(fail, 500)
+
+    def on_sent(self, now: float, outcome: RecordOutcome | None = None) -> Done:
+        """Learn that the last byte was handed over, or (`outcome`) that the client was not there for it."""
+        record = self.record
+        record.duration_ms = round((now - self._began) * 1000, 3)
+        if outcome is not None:
+            record.outcome = outcome
+        pipe = self._pipe
+        if pipe is not None:
+            usage = pipe.tally.usage
+            if usage is None and pipe.tally.deltas:
+                usage = estimated(len(self.ask.body), pipe.tally.deltas)
+            record.use(usage)
+            record.unknown_frames = pipe.tally.unknown
+            record.stop = pipe.tally.stop.reason if pipe.tally.stop else ""
+            record.losses += [loss.path for loss in told(pipe.losses)]
+        return Done(record)
+
+    def _early_failure(self, tally: Tally) -> Fail | None:
+        """Return an error inside a 200 that can still be mended: no output came before it.
+
+        A blocking reply is sent whole or not at all, so there none was ever sent.
+        """
+        return None if tally.bearing and self.ask.stream else tally.failure
+
+    # -- commit and after
+
+    def _commit(self, reply: _Reply, now: float, *, last: bool = False) -> Step:
+        made, pipe = self._made(), reply.pipe
+        assert pipe is not None
+        self.output_sent = True
+        self._note_attempt("ok", reply.status)
+        made.key.note(Outcome.OK, now)
+        if self._voice is not None:
+            self._voice = None
+        passed = made.dialect is self.ask.dialect and not isinstance(pipe, TranslatePipe)
+        kept = kept_of_reply(reply.fields, translated=not passed)
+        commit = self._head(
+            reply.status if passed else 200, [*self._kind(reply, passed), *kept], reply.held, now
+        )
+        if last:
+            self._ended(pipe)
+        return Commit(commit.status, commit.fields, commit.parts, pipe, last)
+
+    def _kind(self, reply: _Reply, passed: bool) -> Fields:
+        """Return Content-Type (and the coding of a reply that nobody may look into)."""
+        if not passed:
+            streams = self.ask.dialect.STREAM_TYPE
+            return [(b"content-type", streams if self.ask.stream else b"application/json")]
+        names = (b"content-type", b"content-encoding")
+        return [(name, value) for name in names if (value := get(reply.fields, name)) is not None]
+
+    def _head(self, status: int, kept: Fields, parts: list[bytes], now: float) -> Commit:
+        if not self.head_sent:
+            self.record.status = status
+            self.record.ttft_ms = round((now - self._began) * 1000, 3)
+        fields = [*self._own_fields(), *kept]
+        if self.ask.stream:
+            fields += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+        return Commit(status, fields, parts)
+
+    def _finish(self, parts: list[bytes]) -> Finish:
+        assert self._pipe is not None
+        self._ended(self._pipe)
+        return Finish(parts)
+
+    def _ended(self, pipe: Pipe) -> None:
+        tally = pipe.tally
+        if tally.failure is not None:
+            self.record.outcome, self.record.why = "broken", tally.failure.kind
+        else:
+            self.record.outcome = "repaired" if tally.repaired else "ok"
+
+    # -- failure
+
+    def _failed(self, fail: Fail, answer: Answer | None, now: float) -> Step:
+        """Decide what follows a failure of the current attempt."""
+        made = self._made()
+        found = verdict(fail, own_credential=self.ask.credential is not None)
+        if made.key.secret:  # an upstream without keys has nothing that could rest
+            made.key.note(found.key, now, model=made.candidate.model, retry_after=fail.retry_after)
+        if self.output_sent:
+            self.record.outcome, self.record.why = "broken", fail.kind
+            assert self._pipe is not None
+            return Break(self._pipe.fail(shown(fail, found)))
+        self._note_attempt(fail.kind, fail.status)
+        self._failure = (shown(fail, found), None if found.hidden else answer)
+        match found.then:
+            case "answer":
+                self._candidates.clear()
+            case "candidate":
+                self._candidates.pop(0)
+            case "key":
+                if self.ask.credential is not None:
+                    self._candidates.pop(0)
+        return self._next(now)
+
+    def _refused_upstream(self, reply: _Reply, now: float) -> Step:
+        """Decide on a reply with an error status, its body read."""
+        made = self._made()
+        assert made.dialect is not None
+        body = b"".join(reply.held)
+        fail = made.dialect.read_error(reply.status, body)
+        fail = with_retry_after(fail, self._retry_after(reply.fields))
+        kept = kept_of_reply(reply.fields, translated=True)
+        answer = None
+        if made.dialect is self.ask.dialect and not get(reply.fields, b"content-encoding"):
+            # The client's own dialect: it knows the vendor's words better than ours.
+            answer = Answer(reply.status, [*self._kind(reply, True), *kept], body)
+        else:
+            status, translated = self.ask.dialect.write_error(fail)
+            answer = Answer(status, [(b"content-type", b"application/json"), *kept], translated)
+        return self._failed(fail, answer, now)
+
+    def _retry_after(self, fields: Fields) -> float | None:
+        """Return the seconds that a response asks us to wait; the finer field wins."""
+        if (value := get(fields, b"retry-after-ms")) is not None:
+            seconds = read_retry_after_ms(value)
+            if seconds is not None:
+                return seconds
+        if (value := get(fields, b"retry-after")) is not None:
+            return read_retry_after(value, datetime.fromtimestamp(self.ask.wall, UTC))
+        return None
+
+    def _give_up(self) -> Step:
+        """Answer with the last failure, in whatever way is still possible."""
+        fail, answer = self._failure or (Fail("server", "no upstream was tried", status=502), None)
+        self.record.outcome = "refused" if fail.kind in _CLIENTS_FAULT else "failed"
+        self.record.why = fail.kind
+        if self.head_sent:
+            return Break(self._terminal(fail))
+        if answer is not None:
+            return self._answer(answer.status, [*self._own_fields(), *answer.fields], answer.body)
+        return self._reject(fail, fail.status)
+
+    def refuse(self, error: ClientError) -> Step:
+        """Answer a request that cannot be served as it stands."""
+        self.record.outcome, self.record.why = "refused", type(error).__name__
+        return self._reject(client_fail(error), error.status)
+
+    def _reject(self, fail: Fail, status: int | None) -> Answer:
+        own_status, body = self.ask.dialect.write_error(fail)
+        fields = [*self._own_fields(), (b"content-type", b"application/json")]
+        if fail.retry_after is not None:
+            fields.append((b"retry-after", str(math.ceil(fail.retry_after)).encode()))
+        return self._answer(status or own_status, fields, body)
+
+    def _answer(self, status: int, fields: Fields, body: bytes) -> Answer:
+        self.record.status = status
+        return Answer(status, fields, body)
+
+    def _terminal(self, fail: Fail) -> list[bytes]:
+        """Return the client's words for a reply that broke off before any output."""
+        if self.output_sent:
+            assert self._pipe is not None
+            return self._pipe.fail(fail)
+        return [(self._voice or voice(self.ask)).write(fail)] if self.ask.stream else []
+
+    # -- small things
+
+    def _own_fields(self) -> Fields:
+        fields = [(b"x-rawproxy-exchange", self.ask.id.encode())]
+        if self._attempt is not None:
+            fields.append((b"x-rawproxy-upstream", _visible(self._attempt.candidate.name)))
+            if lost := header(self._attempt.losses):
+                fields.append((b"x-rawproxy-loss", lost))
+        return fields
+
+    def _has_alternative(self, now: float) -> bool:
+        if self._tries >= self._site.limits.attempts:
+            return False
+        if len(self._candidates) > 1:
+            return True
+        candidate = self._made().candidate
+        if self.ask.credential is not None:
+            return False
+        left = [key for key in candidate.upstream.pool.keys if key not in self._tried]
+        return any(key.ready_at(candidate.model) <= now for key in left)
+
+    def _made(self) -> Attempt:
+        assert self._attempt is not None
+        return self._attempt
+
+    def _note_attempt(self, ended: str, status: int | None) -> None:
+        self.record.attempts = [
+            *self.record.attempts, AttemptNote(self._made().candidate.name, ended, status)
+        ]  # fmt: skip
+
+
+def _visible(name: str) -> bytes:
+    """Return a model's name as a field value: the client chose it, so it may hold anything."""
+    return re.sub(r"[^!-~]", "?", name[:200]).encode()
+
+
+_CLIENTS_FAULT = frozenset({"invalid", "overflow", "too_large"})
+
+_KIND_OF_STATUS: dict[int, FailKind] = {
+    401: "authentication", 403: "permission", 404: "not_found", 413: "too_large",
+}  # fmt: skip
+
+
+def client_fail(error: RawproxyError) -> Fail:
+    """Return a fault of the client's request as what it is told."""
+    return Fail(
+        _KIND_OF_STATUS.get(error.status, "invalid"), str(error), status=error.status,
+        code=getattr(error, "code", None), param=getattr(error, "param", None),
+    )  # fmt: skip

@@ -1,0 +1,119 @@
+"""Which key an attempt uses, and how long a key that failed must rest.
+
+Layer: gateway. Time is an argument (`now`, seconds on any steady clock).
+
+A key is in one of three states, and only `note` moves it:
+
+    ready    --limited-->          resting   until `rest_until`
+    ready    --forbidden-->        resting   for that one model
+    ready    --denied---------->   dead      until the configuration is reloaded
+    resting  --time passes----->   ready
+
+A pool picks the ready key that was used longest ago, so that concurrent calls spread.
+"""
+
+import enum
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+__all__ = ["FIRST_REST", "FORBIDDEN_REST", "LONGEST_REST", "Key", "KeyPool", "Outcome", "Secret"]
+
+FIRST_REST = 5.0
+"""Seconds a limited key rests where the upstream named no time; doubled each time in a row."""
+
+LONGEST_REST = 60.0
+"""Seconds. The large APIs count their rate limits per minute. A time that the upstream names may be longer."""
+
+FORBIDDEN_REST = 600.0
+"""Seconds a key rests for a model that it may not use: rights change rarely, but they do."""
+
+
+class Secret(str):
+    """A string that is never printed whole.
+
+    `str()`, `repr()` and every format give a hint. `"Bearer " + secret` and `secret.encode()` give
+    the real text, at the one place that sends it.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"Secret('...{self[-4:]}')" if len(self) > 12 else "Secret('...')"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return format(repr(self), spec)
+
+
+class Outcome(enum.Enum):
+    """How an attempt ended, as far as its key is concerned."""
+
+    OK = enum.auto()
+    LIMITED = enum.auto()
+    FORBIDDEN = enum.auto()
+    DENIED = enum.auto()
+    NOT_THE_KEY = enum.auto()
+
+
+@dataclass(slots=True, eq=False)
+class Key:
+    """One credential of one upstream."""
+
+    secret: Secret
+    used_at: float = float("-inf")
+    rest_until: float = float("-inf")
+    resting_models: dict[str, float] = field(default_factory=dict)
+    limits_in_a_row: int = 0
+    dead: bool = False
+
+    def note(
+        self, outcome: Outcome, now: float, *, model: str = "", retry_after: float | None = None
+    ) -> None:
+        """Learn from an attempt that ended at `now`.
+
+        Args:
+            outcome: how it ended.
+            now: seconds.
+            model: what was asked of the upstream.
+            retry_after: seconds the upstream asked for, if it did. Believed as it stands.
+        """
+        match outcome:
+            case Outcome.OK:
+                self.limits_in_a_row = 0
+            case Outcome.DENIED:
+                self.dead = True
+            case Outcome.FORBIDDEN:
+                self.resting_models[model] = now + FORBIDDEN_REST
+            case Outcome.LIMITED:
+                rest = min(FIRST_REST * 2**self.limits_in_a_row, LONGEST_REST)
+                self.limits_in_a_row += 1
+                self.rest_until = now + (rest if retry_after is None else retry_after)
+            case Outcome.NOT_THE_KEY:
+                pass
+
+    def ready_at(self, model: str) -> float:
+        """Return when it may be used for `model`; `inf` when it is dead."""
+        if self.dead:
+            return float("inf")
+        return max(self.rest_until, self.resting_models.get(model, float("-inf")))
+
+
+class KeyPool:
+    """The keys of one upstream. An upstream without keys has one empty key."""
+
+    def __init__(self, keys: list[Key]) -> None:
+        self.keys = keys
+
+    def pick(self, now: float, model: str = "", tried: Collection[Key] = ()) -> Key | float:
+        """Return a ready key that is not among `tried`, or the time (seconds) when one will be.
+
+        `inf` when there is none to wait for: all are dead, or were tried.
+        """
+        left = [key for key in self.keys if key not in tried]
+        ready = [key for key in left if key.ready_at(model) <= now]
+        if not ready:
+            return min((key.ready_at(model) for key in left), default=float("inf"))
+        key = min(ready, key=lambda key: key.used_at)
+        key.used_at = now
+        return key

@@ -1,0 +1,158 @@
+"""The clocks of an exchange: how long each thing may take, and when to say "still here".
+
+Layer: gateway. Time is an argument (`now`, seconds on any steady clock).
+
+Four clocks end an attempt or an exchange, each with its own name in the configuration and the Record:
+
+    connect       from the start of an attempt until the connection stands
+    first event   from the request's last byte until the reply's first
+    silence       between two reads of a reply
+    write         while the client takes none of the bytes that wait for it
+
+A fifth, total, bounds the whole exchange (off by default). Keepalives count *downstream* silence, from
+the request on, whatever the upstream does.
+"""
+
+import enum
+from typing import Literal
+
+import msgspec
+
+__all__ = ["Clocks", "Due", "Timing"]
+
+
+class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The section `[stream]` of the configuration. Seconds; 0 switches a clock off.
+
+    Attributes:
+        keepalive_seconds: downstream silence after which a keepalive is sent.
+        connect_seconds: look-up, TCP and TLS together.
+        first_event_seconds: until the first byte of a reply.
+        silence_seconds: between two reads of a reply.
+        total_seconds: the whole exchange.
+        frame_bytes: the longest frame, and the longest body held; larger: passed through unobserved,
+            and where it would have to be translated the reply breaks.
+        ask_usage: ask for usage in passed chat calls too, and drop the extra chunk.
+        on_client_gone: stop the upstream at once, or read on for its usage.
+        finish_seconds: how long it may be read on.
+    """
+
+    keepalive_seconds: float = 10.0
+    connect_seconds: float = 5.0
+    first_event_seconds: float = 590.0
+    silence_seconds: float = 180.0
+    total_seconds: float = 0.0
+    frame_bytes: int = 16777216
+    ask_usage: bool = False
+    on_client_gone: Literal["cancel", "finish"] = "cancel"
+    finish_seconds: float = 120.0
+
+
+TAIL_SECONDS = 2.0
+"""Seconds that a reply may take after its Stop to bring usage and terminator."""
+
+
+class Due(enum.Enum):
+    """What is due. The value is the clock's name in the Record."""
+
+    KEEPALIVE = "keepalive"
+    CONNECT = "connect"
+    FIRST_EVENT = "first_event"
+    SILENCE = "silence"
+    TAIL = "tail"
+    TOTAL = "total"
+    WRITE = "write"
+
+
+class Clocks:
+    """The clocks of one exchange, from the moment its request was whole.
+
+    Args:
+        timing: the limits.
+        write_seconds: `server.limits.write_seconds`.
+        now: seconds.
+    """
+
+    __slots__ = (
+        "_attempt_clock", "_attempt_since", "_blocked_since", "_started", "_timing",
+        "_write_seconds", "downstream_at", "streams",
+    )  # fmt: skip
+
+    def __init__(self, timing: Timing, write_seconds: float, now: float) -> None:
+        self._timing = timing
+        self._write_seconds = write_seconds
+        self._started = now
+        self._attempt_clock: Due | None = None
+        self._attempt_since = now
+        self._blocked_since: float | None = None
+        self.downstream_at = now
+        self.streams = False
+        """Whether the client has asked for a stream: only there a keepalive has a form."""
+
+    def connecting(self, now: float) -> None:
+        """An attempt has begun."""
+        self._attempt_clock, self._attempt_since = Due.CONNECT, now
+
+    def waiting(self, now: float) -> None:
+        """The request has gone out; the reply's first byte is next."""
+        self._attempt_clock, self._attempt_since = Due.FIRST_EVENT, now
+
+    def heard(self, now: float) -> None:
+        """Bytes of the reply came."""
+        if self._attempt_clock is not Due.TAIL:
+            self._attempt_clock = Due.SILENCE
+            self._attempt_since = now
+
+    def whole(self, now: float) -> None:
+        """Every Stop was seen: the rest has TAIL_SECONDS."""
+        if self._attempt_clock is not Due.TAIL:
+            self._attempt_clock, self._attempt_since = Due.TAIL, now
+
+    def idle(self) -> None:
+        """No attempt is under way."""
+        self._attempt_clock = None
+
+    def wrote(self, now: float) -> None:
+        """Bytes went downstream and none wait."""
+        self.downstream_at = now
+        self._blocked_since = None
+
+    def progressed(self, now: float, *, left: bool) -> None:
+        """The client took some bytes at `now` (or none yet, the first time); `left`: more wait."""
+        self._blocked_since = now if left else None
+        self.downstream_at = now
+
+    @property
+    def blocked(self) -> bool:
+        """Whether bytes wait for the client: backpressure, not silence."""
+        return self._blocked_since is not None
+
+    def due(self, now: float) -> Due | None:
+        """Return what is due at `now`, the most final first; None when nothing is."""
+        if self._passed(self._started, self._timing.total_seconds, now):
+            return Due.TOTAL
+        if self._blocked_since is not None:
+            late = self._passed(self._blocked_since, self._write_seconds, now)
+            return Due.WRITE if late else None
+        if self._attempt_clock is not None and self._passed(
+            self._attempt_since, self._limit(self._attempt_clock), now
+        ):
+            return self._attempt_clock
+        if self.streams and self._passed(self.downstream_at, self._timing.keepalive_seconds, now):
+            return Due.KEEPALIVE
+        return None
+
+    def _limit(self, clock: Due) -> float:
+        match clock:
+            case Due.CONNECT:
+                return self._timing.connect_seconds
+            case Due.FIRST_EVENT:
+                return self._timing.first_event_seconds
+            case Due.SILENCE:
+                return self._timing.silence_seconds
+            case _:
+                return TAIL_SECONDS
+
+    @staticmethod
+    def _passed(since: float, limit: float, now: float) -> bool:
+        return limit > 0 and now - since >= limit

@@ -1,0 +1,75 @@
+"""Where a call may go: the asked-for model name to ordered candidates.
+
+Layer: gateway. Routes are tried first (globs, first match wins), then an exact `upstream/model`.
+"""
+
+from fnmatch import fnmatchcase
+
+import msgspec
+
+from rawproxy.errors import NotFound
+from rawproxy.gateway.providers import Upstream
+
+__all__ = ["Candidate", "Route", "Router"]
+
+
+class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One `[[routes]]`: a glob on the asked-for name, and `upstream/model` in the order to try.
+
+    `*` as the model is the asked-for name.
+    """
+
+    model: str
+    to: tuple[str, ...]
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """One place a call may go to: an upstream, and the model's name there."""
+
+    upstream: Upstream
+    model: str
+
+    @property
+    def name(self) -> str:
+        """`upstream/model`, as it is shown to clients."""
+        return f"{self.upstream.name}/{self.model}"
+
+
+class Router:
+    """Finds the candidates of a model name."""
+
+    def __init__(self, routes: tuple[Route, ...], upstreams: dict[str, Upstream]) -> None:
+        self._routes = routes
+        self._upstreams = upstreams
+
+    def find(self, model: str) -> list[Candidate]:
+        """Return where `model` may be asked, best first.
+
+        Raises:
+            NotFound: nothing serves it; the message lists what there is.
+        """
+        for route in self._routes:
+            if fnmatchcase(model, route.model):
+                return [self._candidate(to, model) for to in route.to]
+        upstream, slash, name = model.partition("/")
+        if slash and name and upstream in self._upstreams:
+            return [self._candidate(model, name)]
+        listed = ", ".join(self.names()) or "nothing yet"
+        raise NotFound(
+            f"the model `{model[:100]}` is not served here; there is: {listed}",
+            param="model", code="model_not_found",
+        )  # fmt: skip
+
+    def names(self) -> list[str]:
+        """Return what may be asked for: route globs, then each upstream's own names."""
+        named = [route.model for route in self._routes]
+        for upstream in self._upstreams.values():
+            own = [*upstream.models, *upstream.serves] or ["*"]
+            named += [f"{upstream.name}/{model}" for model in own]
+        return list(dict.fromkeys(named))
+
+    def _candidate(self, to: str, asked: str) -> Candidate:
+        upstream_name, _, model = to.partition("/")
+        upstream = self._upstreams[upstream_name]
+        model = asked if model == "*" else model
+        return Candidate(upstream, upstream.models.get(model, model))
