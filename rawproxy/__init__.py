@@ -21,14 +21,6 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-if TYPE_CHECKING:
-    from rawproxy.app.config import Config
-    from rawproxy.app.serve import open_proxy, run_in_thread
-    from rawproxy.dialects import translate
-    from rawproxy.dialects.grammar import Violation, validate
-    from rawproxy.errors import RawproxyError
-    from rawproxy.wire.sse import Splitter
-
 _HOMES = {
     "Config": "rawproxy.app.config",
     "RawproxyError": "rawproxy.errors",
@@ -36,19 +28,25 @@ _HOMES = {
     "Violation": "rawproxy.dialects.grammar",
     "open_proxy": "rawproxy.app.serve",
     "run_in_thread": "rawproxy.app.serve",
-    "translate": "rawproxy.dialects.translate",
     "validate": "rawproxy.dialects.grammar",
 }
-_MODULES = frozenset({"translate"})
-"""Those of the names that are modules themselves."""
+_MODULES = {"translate": "rawproxy.dialects.translate"}
 
+if TYPE_CHECKING:
+    from rawproxy.app.config import Config
+    from rawproxy.app.serve import open_proxy, run_in_thread
+    from rawproxy.dialects import translate
+    from rawproxy.dialects.grammar import Violation, validate
+    from rawproxy.errors import RawproxyError
+    from rawproxy.wire.sse import Splitter
+else:  # a type checker would take `__getattr__` to mean that every name is there
 
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
+    def __getattr__(name: str) -> object:
+        if name in _MODULES:
+            return importlib.import_module(_MODULES[name])
+        if name in _HOMES:
+            return getattr(importlib.import_module(_HOMES[name]), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(home)
-    return module if name in _MODULES else getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -1,0 +1,1 @@
+"""The program: configuration, command line, admin pages."""

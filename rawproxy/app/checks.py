@@ -1,0 +1,296 @@
+"""What a configuration has to keep beyond its types: names that exist, limits above zero, closed doors.
+
+Layer: app. Notes every fault and raises nothing. No message quotes a secret.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path as FilePath
+from urllib.parse import urlsplit
+
+import msgspec
+
+from rawproxy.app.address import Address, Tcp, parse_address
+from rawproxy.app.sections import Config, UpstreamConfig
+from rawproxy.app.shape import Faults, Path
+from rawproxy.gateway.access import Caller, hashed
+from rawproxy.gateway.keys import Secret
+from rawproxy.gateway.providers import PROVIDERS
+from rawproxy.gateway.route import Route
+from rawproxy.wire.fields import HOP_BY_HOP, host_name, is_field_value, is_token
+
+__all__ = ["check", "is_own"]
+
+UPSTREAM_NAME = re.compile(r"[a-z0-9][-_a-z0-9]*")
+
+OWN_PATHS = frozenset({"v1", "v1beta", "model", "models", "api", "healthz"})
+"""First segments of our own paths: an upstream's name stands in the same place."""
+
+MAY_BE_ZERO = frozenset({
+    "drain_seconds", "body_rate", "keepalive_seconds", "connect_seconds", "first_event_seconds",
+    "silence_seconds", "total_seconds", "finish_seconds", "first_token_seconds",
+})  # fmt: skip
+"""Numbers whose zero means something: off, or at once. All others have to be above it."""
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+_VISIBLE = re.compile(r"[!-~]+")
+_DIGEST = re.compile(r"sha256:[0-9A-Fa-f]{64}")
+_NOT_SET_HERE = HOP_BY_HOP | {b"content-length"}
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+_ENGINE_ONLY = ("engine", "tokens_per_second", "first_token_seconds")
+_HOST_ONLY = ("base_url", "keys", "dialects", "ca_file", "headers", "forward", "scope")
+_UNSET = UpstreamConfig("")
+
+
+def check(config: Config, faults: Faults) -> None:
+    """Note in `faults` all that is wrong with `config`."""
+    _check_listeners(config, faults)
+    _check_doors(config, faults)
+    _check_access(config, faults)
+    _check_numbers(config.server, ("server",), faults)
+    _check_numbers(config.server.limits, ("server", "limits"), faults)
+    _check_numbers(config.stream, ("stream",), faults)
+    for name, upstream in config.upstreams.items():
+        _Upstream(name, upstream, faults).check(config.server.listen)
+    for at, route in enumerate(config.routes):
+        _check_route(route, ("routes", at), config, faults)
+
+
+def _check_listeners(config: Config, faults: Faults) -> None:
+    if not config.server.listen:
+        faults.add(("server", "listen"), "is empty, must have at least one address")
+    for at, text in enumerate(config.server.listen):
+        local = 'in access mode "open"' if config.access.mode == "open" else ""
+        _check_address(text, ("server", "listen", at), local, faults)
+    if config.admin.listen:
+        _check_address(config.admin.listen, ("admin", "listen"), "here", faults)
+
+
+def _check_address(text: str, path: Path, local: str, faults: Faults) -> None:
+    """Note an address that is none; or, if `local` says where only those may be, not a local one."""
+    try:
+        address = parse_address(text)
+    except ValueError as error:
+        faults.add(path, str(error))
+        return
+    if local and not address.is_local:
+        faults.add(path, f"is open to others, must be loopback or a unix socket {local}")
+
+
+def _check_doors(config: Config, faults: Faults) -> None:
+    for at, host in enumerate(config.server.hosts):
+        if host_name(f"[{host}]".encode() if ":" in host else host.encode()) != host.encode():
+            faults.add(
+                ("server", "hosts", at),
+                "is no host name, must be a name or address in lower case, without a port",
+            )
+    for at, origin in enumerate(config.server.origins):
+        if not _ORIGIN.fullmatch(origin):
+            faults.add(
+                ("server", "origins", at),
+                "is no origin, must be `scheme://host` or `scheme://host:port` in lower case",
+            )
+    _check_visible(config.server.seal_key, ("server", "seal_key"), faults, optional=True)
+
+
+def _check_visible(secret: Secret, path: Path, faults: Faults, *, optional: bool = False) -> None:
+    if not (optional and not secret) and not _VISIBLE.fullmatch(secret):
+        state = "holds other characters" if secret else "is empty"
+        faults.add(path, f"{state}, must be visible ASCII")
+
+
+def _check_access(config: Config, faults: Faults) -> None:
+    if config.access.mode == "callers" and not config.access.callers:
+        faults.add(("access", "callers"), 'is empty, mode "callers" must have at least one')
+    names: set[str] = set()
+    keys: set[str] = set()
+    for at, caller in enumerate(config.access.callers):
+        path: Path = ("access", "callers", at)
+        _check_caller(caller, path, faults)
+        if caller.name in names:
+            faults.add((*path, "name"), "is the name of a caller before it, must be its own")
+        names.add(caller.name)
+        if caller.key.isascii():
+            digest = hashed(caller.key)
+            if digest in keys:
+                faults.add((*path, "key"), "is the key of a caller before it, must be its own")
+            keys.add(digest)
+
+
+def _check_caller(caller: Caller, path: Path, faults: Faults) -> None:
+    if not caller.name:
+        faults.add((*path, "name"), "is empty, must be text")
+    _check_visible(caller.key, (*path, "key"), faults)
+    if caller.key.startswith("sha256:") and not _DIGEST.fullmatch(caller.key):
+        faults.add((*path, "key"), "is no digest, must be `sha256:` and 64 hexadecimal digits")
+    if not caller.models:
+        faults.add(
+            (*path, "models"), 'is empty, must have at least one glob; `["*"]` is every model'
+        )
+
+
+def _check_numbers(section: msgspec.Struct, path: Path, faults: Faults) -> None:
+    for name in section.__struct_fields__:
+        value = getattr(section, name)
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            continue
+        if name in MAY_BE_ZERO:
+            if not 0 <= value < math.inf:
+                faults.add((*path, name), f"is {value}, must be 0 or more")
+        elif not 0 < value < math.inf:
+            faults.add((*path, name), f"is {value}, must be above 0")
+
+
+class _Upstream:
+    """Checks one `[upstreams.NAME]`."""
+
+    def __init__(self, name: str, given: UpstreamConfig, faults: Faults) -> None:
+        self._name = name
+        self._given = given
+        self._faults = faults
+
+    def check(self, listen: tuple[str, ...]) -> None:
+        given = self._given
+        if not UPSTREAM_NAME.fullmatch(self._name):
+            self._faults.add(
+                ("upstreams", self._name),
+                "is no name for an upstream, must be of a-z, 0-9, `-` and `_`, a letter or digit first",
+            )
+        elif self._name in OWN_PATHS:
+            self._faults.add(
+                ("upstreams", self._name), "is the head of a path of our own, must be another name"
+            )
+        for asked, own in given.models.items():
+            if not asked or not own:
+                self._wrong("models", asked, what="is empty, must be the name of a model")
+        _check_numbers(given, ("upstreams", self._name), self._faults)
+        if given.provider == "engine":
+            self._leave_out(_HOST_ONLY, 'has no meaning for provider "engine", must be left out')
+        else:
+            self._leave_out(_ENGINE_ONLY, 'is for provider "engine", must be left out')
+            self._check_provider()
+            self._check_host(listen)
+
+    def _wrong(self, *path: str | int, what: str) -> None:
+        self._faults.add(("upstreams", self._name, *path), what)
+
+    def _leave_out(self, names: tuple[str, ...], what: str) -> None:
+        for name in names:
+            if getattr(self._given, name) != getattr(_UNSET, name):
+                self._wrong(name, what=what)
+
+    def _check_provider(self) -> None:
+        given = self._given
+        provider = PROVIDERS.get(given.provider)
+        if provider is None:
+            self._wrong("provider", what=f"is not known, must be one of: {', '.join(PROVIDERS)}")
+            return
+        if not (given.base_url or provider.base_url):
+            self._wrong("base_url", what=f'is missing, provider "{given.provider}" must have one')
+        for at, dialect in enumerate(given.dialects):
+            if dialect not in provider.dialects:
+                listed = ", ".join(provider.dialects)
+                self._wrong(
+                    "dialects", at,
+                    what=f'is not one of provider "{given.provider}", must be one of: {listed}',
+                )  # fmt: skip
+
+    def _check_host(self, listen: tuple[str, ...]) -> None:
+        given = self._given
+        if given.base_url and (wrong := _wrong_url(given.base_url, listen)):
+            self._wrong("base_url", what=wrong)
+        for at, key in enumerate(given.keys):
+            _check_visible(key, ("upstreams", self._name, "keys", at), self._faults)
+        if given.ca_file and not FilePath(given.ca_file).is_file():
+            self._wrong("ca_file", what="is not there, must be a file of certificates (PEM)")
+        self._check_headers(given.headers)
+
+    def _check_headers(self, headers: Mapping[str, Secret]) -> None:
+        for name, value in headers.items():
+            if not is_token(name.encode()):
+                self._wrong("headers", name, what="is no name of a header field, must be a token")
+            elif name.lower().encode() in _NOT_SET_HERE:
+                self._wrong("headers", name, what="is set by rawproxy itself, must be left out")
+            elif not value.isascii() or not is_field_value(value.encode()):
+                self._wrong(
+                    "headers", name, what="is no value of a header field, must be visible ASCII"
+                )
+
+
+def _wrong_url(text: str, listen: tuple[str, ...]) -> str:
+    """Return what is wrong with a base URL; "" when nothing is."""
+    allowed = "must be `http://` or `https://`, a host, and maybe a port and a path"
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:
+        return f"is no URL, {allowed}"
+    if url.scheme not in _DEFAULT_PORTS or not url.hostname or not _VISIBLE.fullmatch(text):
+        return f"is no HTTP URL, {allowed}"
+    if "@" in url.netloc:
+        return "has a user or password in it, must have none; use `keys`"
+    if "?" in text or "#" in text:
+        return f"has a query or fragment, {allowed}"
+    if port == 0:
+        return f"has port 0, {allowed}"
+    return "is a listener of this proxy, must be another server" if is_own(text, listen) else ""
+
+
+def is_own(base_url: str, listen: tuple[str, ...]) -> bool:
+    """Return whether `base_url` leads to one of the addresses `listen`: calls would go in circles."""
+    try:
+        url = urlsplit(base_url)
+        called = Tcp(url.hostname or "", url.port or _DEFAULT_PORTS.get(url.scheme, 0))
+    except ValueError:
+        return False
+    return any(_is_same(called, address) for text in listen if (address := _parsed(text)))
+
+
+def _is_same(called: Tcp, listener: Address) -> bool:
+    if not isinstance(listener, Tcp) or called.port != listener.port:
+        return False
+    return called.host == listener.host or (called.is_local and listener.is_local)
+
+
+def _parsed(text: str) -> Address | None:
+    try:
+        return parse_address(text)
+    except ValueError:
+        return None
+
+
+def _check_route(route: Route, path: Path, config: Config, faults: Faults) -> None:
+    if not route.model:
+        faults.add((*path, "model"), "is empty, must be a name or a glob")
+    if not route.to:
+        faults.add((*path, "to"), "is empty, must have at least one `upstream/model`")
+    found = []
+    for at, to in enumerate(route.to):
+        name, _, model = to.partition("/")
+        if not model or ("*" in model and model != "*"):
+            what = (
+                "names no model, must be `upstream/model`, or `upstream/*` for the asked-for name"
+            )
+            faults.add((*path, "to", at), what)
+        elif name not in config.upstreams:
+            listed = ", ".join(config.upstreams) or "none is configured"
+            what = f"names no upstream, must begin with one of: {listed}"
+            faults.add((*path, "to", at), what)
+        else:
+            found.append((at, config.upstreams[name]))
+    if config.access.mode == "forward":
+        _check_forwarding(found, path, faults)
+
+
+def _check_forwarding(found: list[tuple[int, UpstreamConfig]], path: Path, faults: Faults) -> None:
+    # An engine is in this process: no credential goes there.
+    asked = [(at, upstream) for at, upstream in found if upstream.provider != "engine"]
+    for at, upstream in asked:
+        if not upstream.forward:
+            what = 'leads to an upstream that must have `forward = true` in access mode "forward"'
+            faults.add((*path, "to", at), what)
+    if len({upstream.provider for _, upstream in asked}) > 1:
+        what = 'mixes providers, must have one in access mode "forward": a credential is for one of them'
+        faults.add((*path, "to"), what)

@@ -1,0 +1,91 @@
+"""The sections of the configuration: every key, its type and its default.
+
+Layer: app. Declarations only; `docs/CONFIGURATION.md` says the same in words, and a test compares them.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from rawproxy.gateway.access import Caller
+from rawproxy.gateway.keys import Secret
+from rawproxy.gateway.limits import Limits
+from rawproxy.gateway.liveness import Timing
+from rawproxy.gateway.route import Route
+
+__all__ = ["AccessConfig", "AdminConfig", "Config", "ServerConfig", "UpstreamConfig"]
+
+
+class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The section `[server]`.
+
+    Attributes:
+        listen: addresses for clients.
+        hosts: names, besides the loopback ones, that a loopback listener answers to.
+        origins: web pages that may call, as `scheme://host[:port]`.
+        drain_seconds: how long running exchanges may take to end when the server stops.
+        seal_key: signs the envelopes that vendors' seals travel in; "" derives it from the keys.
+    """
+
+    listen: tuple[str, ...] = ("127.0.0.1:8080",)
+    hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    drain_seconds: float = 30.0
+    seal_key: Secret = Secret()
+    limits: Limits = Limits()
+
+
+class AdminConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The section `[admin]`: health and metrics, read-only. An empty `listen` switches it off."""
+
+    listen: str = "127.0.0.1:8081"
+
+
+class AccessConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The section `[access]`: who may call."""
+
+    mode: Literal["open", "callers", "forward"] = "open"
+    callers: tuple[Caller, ...] = ()
+
+
+class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One `[upstreams.NAME]`.
+
+    Attributes:
+        provider: a name in `rawproxy.gateway.providers.PROVIDERS`.
+        base_url: where it is, as the vendor's own SDK has it; "" for the provider's own.
+        keys: its credentials; several are a pool.
+        dialects: what it speaks, the preferred one first; none for the provider's first.
+        ca_file: PEM file of the authorities to trust; "" for the system's.
+        headers: fields added to each request.
+        models: the client's name of a model -> the upstream's.
+        forward: in access mode `forward`, the client's own credential may go here.
+        scope: the account whose seals it opens; None for not known.
+        engine: the model that runs in this process (provider `engine` only, as the next two).
+        tokens_per_second: how fast it speaks.
+        first_token_seconds: how long it thinks before.
+    """
+
+    provider: str
+    base_url: str = ""
+    keys: tuple[Secret, ...] = ()
+    dialects: tuple[str, ...] = ()
+    ca_file: str = ""
+    headers: dict[str, Secret] = {}
+    models: dict[str, str] = {}
+    forward: bool = False
+    scope: str | None = None
+    engine: Literal["ngram"] = "ngram"
+    tokens_per_second: float = 60.0
+    first_token_seconds: float = 0.05
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A whole configuration. `rawproxy.app.config` makes one from a file or a dict, and checks it."""
+
+    server: ServerConfig = ServerConfig()
+    admin: AdminConfig = AdminConfig()
+    access: AccessConfig = AccessConfig()
+    upstreams: dict[str, UpstreamConfig] = {}
+    routes: tuple[Route, ...] = ()
+    stream: Timing = Timing()

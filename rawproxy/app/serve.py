@@ -1,0 +1,369 @@
+"""Put the parts together and run them: configuration to upstreams, routes, listeners, signals.
+
+Layer: app.
+"""
+
+import hashlib
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from rawproxy.app.admin import Admin
+from rawproxy.app.config import (
+    Config,
+    Tcp,
+    UpstreamConfig,
+    checked,
+    from_mapping,
+    load,
+    parse_address,
+)
+from rawproxy.app.metrics import Metrics
+from rawproxy.engines.ngram import NgramEngine
+from rawproxy.errors import ConfigError
+from rawproxy.gateway.access import Access, Doors
+from rawproxy.gateway.exchange import Site
+from rawproxy.gateway.keys import Key, KeyPool, Secret
+from rawproxy.gateway.providers import PROVIDERS, Upstream
+from rawproxy.gateway.record import Record
+from rawproxy.gateway.route import Router
+from rawproxy.net.conn import Conn
+from rawproxy.net.downstream import Downstream, Handler
+from rawproxy.net.drive import Sweeper
+from rawproxy.net.listen import Connections, accept, open_tcp, open_unix
+from rawproxy.net.server import Server, Setup
+from rawproxy.wire.fields import is_loopback
+
+__all__ = ["Proxy", "main", "open_proxy", "run_in_thread", "setup_of"]
+
+_log = logging.getLogger("rawproxy")
+_records = logging.getLogger("rawproxy.record")
+
+SWEEP_SECONDS = 0.25
+"""How often the clocks are looked at; a quarter of the shortest one where that is less."""
+
+
+def setup_of(config: Config) -> Setup:
+    """Return what `config` makes of the server: upstreams with their keys, routes, access."""
+    upstreams = {name: _upstream(name, given) for name, given in config.upstreams.items()}
+    site = Site(Router(tuple(config.routes), upstreams), config.stream, config.server.limits)
+    access = Access(config.access.mode, tuple(config.access.callers))
+    return Setup(site, access, _seal_key(config))
+
+
+def _upstream(name: str, given: UpstreamConfig) -> Upstream:
+    provider = PROVIDERS[given.provider]
+    engine = None
+    if given.provider == "engine":
+        engine = NgramEngine(given.tokens_per_second, given.first_token_seconds)
+    return Upstream(
+        name,
+        given.provider,
+        given.base_url or provider.base_url,
+        # An upstream without keys has one empty one, which is never shown and never rests.
+        KeyPool([Key(key) for key in given.keys or [Secret()]]),
+        tuple(given.dialects or provider.dialects[:1]),
+        given.ca_file,
+        given.headers,
+        given.models,
+        given.forward,
+        given.scope,
+        engine,
+    )
+
+
+def _seal_key(config: Config) -> bytes:
+    """Return the key that envelopes are signed with: equal configurations have equal ones.
+
+    Without any upstream key there is nothing secret to derive it from: it is made anew at each start.
+    """
+    if config.server.seal_key:
+        return config.server.seal_key.encode()
+    keys = [key for _, upstream in sorted(config.upstreams.items()) for key in upstream.keys]
+    if not keys:
+        return secrets.token_bytes()
+    return hashlib.sha256(b"\0".join([b"rawproxy seal", *(key.encode() for key in keys)])).digest()
+
+
+class Proxy:
+    """A proxy that is running.
+
+    Attributes:
+        urls: where it listens, e.g. `["http://127.0.0.1:8080"]`.
+        admin_url: where the admin pages are; "" when they are off.
+    """
+
+    def __init__(self, config: Config, keep: Callable[[Record], None] | None = None) -> None:
+        self.config = config
+        self._also_keep = keep
+        self.urls: list[str] = []
+        self.admin_url = ""
+        self.draining = False
+        self.metrics = Metrics()
+        self._sweeper = Sweeper(_period(config))
+        self._server = Server(setup_of(config), self._keep, self._sweeper)
+        self._connections = Connections(config.server.limits.connections)
+        self._accepting: list[trio.CancelScope] = []
+        self._unix_paths: list[str] = []
+
+    async def open(self, nursery: trio.Nursery) -> None:
+        """Open every listener and start serving in `nursery`.
+
+        Raises:
+            ConfigError: an address cannot be had.
+        """
+        nursery.start_soon(self._sweeper.sweep)
+        opened = [(text, sock) for text in self.config.server.listen for sock in await _bind(text)]
+        admin = await _bind(self.config.admin.listen) if self.config.admin.listen else []
+        for text, sock in opened:
+            self._listen(nursery, sock, self._handler(sock))
+            self.urls.append(_url(text, sock))
+        for sock in admin:
+            self._listen(nursery, sock, self._admin().handle)
+            self.admin_url = _url(self.config.admin.listen, sock)
+
+    def reload(self, config: Config) -> None:
+        """Swap the configuration: exchanges under way keep the old one, listeners stay as they are."""
+        self._server.setup = setup_of(config)
+        self.config = config
+
+    async def drain(self) -> None:
+        """Stop accepting, let exchanges end, and end the rest once `server.drain_seconds` are over."""
+        self.draining = True
+        for scope in self._accepting:
+            scope.cancel()
+        with trio.move_on_after(self.config.server.drain_seconds) as patience:
+            await self._connections.drain()
+        if patience.cancelled_caught:
+            _log.warning("drain: %d exchanges are ended", len(self._sweeper.runs))
+            for run in tuple(self._sweeper.runs):
+                run.drain()
+            with trio.move_on_after(1):
+                await self._connections.drain()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of pooled connections and socket files."""
+        self._server.upstreams.close()
+        for path in self._unix_paths:
+            Path(path).unlink(missing_ok=True)
+        self._unix_paths.clear()
+
+    def _keep(self, record: Record) -> None:
+        self.metrics.keep(record)
+        if self._also_keep is not None:
+            self._also_keep(record)
+        _records.info("%s", record.line().decode())
+
+    def _handler(self, sock: socket.socket) -> Handler:
+        server = self.config.server
+        guarded = sock.family != socket.AF_UNIX and is_loopback(sock.getsockname()[0].encode())
+        doors = Doors(tuple(server.hosts), tuple(server.origins), guarded)
+        return partial(self._server.handle, doors=doors)
+
+    def _admin(self) -> Admin:
+        server = self.config.server
+        doors = Doors(tuple(server.hosts), tuple(server.origins))
+        return Admin(self.metrics, lambda: not self.draining, self._refresh, doors)
+
+    def _refresh(self) -> None:
+        self.metrics.connections.set(len(self._connections))
+        self.metrics.running.set(len(self._sweeper.runs))
+        self.metrics.upstream_connections.set(self._server.upstreams.open)
+
+    def _listen(self, nursery: trio.Nursery, sock: socket.socket, handler: Handler) -> None:
+        if sock.family == socket.AF_UNIX:
+            self._unix_paths.append(sock.getsockname())
+
+        def connect(conn: Conn) -> Downstream:
+            return Downstream(conn, self.config.server.limits, handler, self._server.refuse)
+
+        async def accepting() -> None:
+            with sock, trio.CancelScope() as scope:
+                self._accepting.append(scope)
+                await accept(
+                    sock, self._connections, connect, nursery.start_soon,
+                    self.config.server.limits.write_seconds,
+                )  # fmt: skip
+
+        nursery.start_soon(accepting)
+
+
+async def _bind(text: str) -> list[socket.socket]:
+    address = parse_address(text)
+    try:
+        if isinstance(address, Tcp):
+            return await open_tcp(address.host, address.port)
+        return [open_unix(address.path)]
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {text}: {error.strerror or error}") from error
+
+
+def _url(text: str, sock: socket.socket) -> str:
+    if sock.family == socket.AF_UNIX:
+        return text
+    host, port = sock.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _period(config: Config) -> float:
+    """Return how often to look at the clocks."""
+    stream = config.stream
+    clocks = (
+        stream.keepalive_seconds, stream.connect_seconds, stream.first_event_seconds,
+        stream.silence_seconds, stream.total_seconds, config.server.limits.write_seconds,
+    )  # fmt: skip
+    return min([SWEEP_SECONDS, *(seconds / 4 for seconds in clocks if seconds > 0)])
+
+
+@asynccontextmanager
+async def open_proxy(
+    config: Config | Mapping[str, object] | str | Path,
+    *,
+    keep: Callable[[Record], None] | None = None,
+) -> AsyncIterator[Proxy]:
+    """Run a proxy for as long as the block lasts; at its end what runs is cancelled.
+
+    Args:
+        config: a `Config`, a mapping of the same shape as the TOML file, or such a file's path.
+        keep: gets the record of each exchange, beside the log.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    proxy = Proxy(_config(config), keep)
+    async with trio.open_nursery() as nursery:
+        await proxy.open(nursery)
+        try:
+            yield proxy
+        finally:
+            nursery.cancel_scope.cancel()
+            proxy.close()
+
+
+@contextmanager
+def run_in_thread(config: Config | Mapping[str, object] | str | Path) -> Iterator[Proxy]:
+    """Run a proxy in a thread of its own, for programs on asyncio or plain threads.
+
+    Raises:
+        ConfigError: the configuration cannot be used.
+    """
+    opened: list[Proxy] = []
+    failed: list[BaseException] = []
+    ready = threading.Event()
+    stop: list[tuple[trio.lowlevel.TrioToken, trio.CancelScope]] = []
+
+    async def run() -> None:
+        with trio.CancelScope() as scope:
+            stop.append((trio.lowlevel.current_trio_token(), scope))
+            async with open_proxy(config) as proxy:
+                opened.append(proxy)
+                ready.set()
+                await trio.sleep_forever()
+
+    def thread() -> None:
+        try:
+            trio.run(run)
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            ready.set()
+
+    worker = threading.Thread(target=thread, name="rawproxy", daemon=True)
+    worker.start()
+    ready.wait()
+    if failed:
+        raise _first(failed[0])
+    try:
+        yield opened[0]
+    finally:
+        token, scope = stop[0]
+        token.run_sync_soon(scope.cancel)
+        worker.join()
+
+
+def _config(config: Config | Mapping[str, object] | str | Path) -> Config:
+    if isinstance(config, Config):
+        return checked(config)
+    if isinstance(config, str | Path):
+        return load(str(config), os.environ)
+    return from_mapping(dict(config))
+
+
+def _first(error: BaseException) -> BaseException:
+    """Return what a nursery wrapped."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def main(config: Config, *, log_level: str, reload: Callable[[], Config]) -> int:
+    """Serve until a signal ends it; return the exit code.
+
+    SIGTERM and SIGINT drain, a second one exits at once; SIGHUP reads the configuration again.
+    """
+    _set_up_logging(log_level)
+    try:
+        return trio.run(_serve, config, reload)
+    except BaseExceptionGroup as group:
+        error = _first(group)
+        if isinstance(error, ConfigError):
+            raise error from None
+        raise
+
+
+def _set_up_logging(level: str) -> None:
+    logging.basicConfig(
+        level=level.upper(),
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+    )
+
+
+async def _serve(config: Config, reload: Callable[[], Config]) -> int:
+    proxy = Proxy(config)
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async with trio.open_nursery() as nursery:
+            await proxy.open(nursery)
+            for url in proxy.urls:
+                _say(f"listening on {url}")
+            if proxy.admin_url:
+                _say(f"admin on {proxy.admin_url}")
+            async for number in signals:
+                if number == signal.SIGHUP:
+                    _reload(proxy, reload)
+                elif proxy.draining:
+                    break
+                else:
+                    nursery.start_soon(_drain, proxy, nursery.cancel_scope)
+            nursery.cancel_scope.cancel()
+    return 0
+
+
+async def _drain(proxy: Proxy, scope: trio.CancelScope) -> None:
+    await proxy.drain()
+    scope.cancel()
+
+
+def _reload(proxy: Proxy, reload: Callable[[], Config]) -> None:
+    try:
+        proxy.reload(reload())
+    except ConfigError as error:
+        _log.error("the configuration stays as it was: %s", error)
+    else:
+        _log.info("the configuration was read again")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"rawproxy: {text}\n")
+    sys.stderr.flush()

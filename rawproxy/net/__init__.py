@@ -1,0 +1,1 @@
+"""Sockets, TLS and tasks: does what gateway decides."""

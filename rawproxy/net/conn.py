@@ -1,0 +1,194 @@
+"""One stream socket, plain or under TLS: bytes in, bytes out, nothing lost to a cancel.
+
+Layer: net. Plain non-blocking sockets, not `trio.SocketStream`: a third of the cost for an event.
+Writing is tried first; what the kernel does not take waits in `pending`, so a write that is
+cancelled can be resumed, and nobody else's bytes can get in between.
+"""
+
+import contextlib
+import errno
+import socket
+import struct
+
+import trio
+
+from rawproxy.errors import WireError
+from rawproxy.wire.tls import Tls
+
+__all__ = ["READ_BYTES", "Conn", "tune"]
+
+READ_BYTES = 65536
+"""Bytes asked for in one read: more than a socket buffer holds of a stream, little enough to stay fair."""
+
+KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 30, 10, 3
+"""A peer that went without a word is found within a minute (RFC 9293 3.8.4)."""
+
+UNACKNOWLEDGED_SECONDS = 30.0
+"""How long sent bytes may stay unacknowledged, and a window closed (RFC 9293 3.8.3)."""
+
+# l_onoff 1, l_linger 0: close() sends RST.
+_RESET = struct.pack("ii", 1, 0)
+
+
+def tune(sock: socket.socket, unacknowledged_seconds: float = UNACKNOWLEDGED_SECONDS) -> None:
+    """Set what every TCP connection of ours needs; other sockets are left alone."""
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        ("TCP_KEEPIDLE", KEEPALIVE_IDLE),
+        ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL),
+        ("TCP_KEEPCNT", KEEPALIVE_COUNT),
+        ("TCP_USER_TIMEOUT", int(unacknowledged_seconds * 1000)),
+    ):
+        if hasattr(socket, option):  # not every system has each of them
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
+class Conn:
+    """A connected, non-blocking socket.
+
+    Args:
+        sock: the socket; it is ours to close.
+        tls: the TLS side that runs over it, before its handshake.
+    """
+
+    __slots__ = ("_early", "_pending", "_sock", "_tls", "closed")
+
+    def __init__(self, sock: socket.socket, tls: Tls | None = None) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._tls = tls
+        self._pending = b""
+        self._early = b""  # plaintext that came in the same read as the end of the handshake
+        self.closed = False
+
+    @property
+    def pending(self) -> int:
+        """Bytes that the kernel has not taken yet."""
+        return len(self._pending)
+
+    async def handshake(self) -> None:
+        """Do the TLS handshake, if there is to be one.
+
+        Raises:
+            WireError: it failed; the message names the reason.
+        """
+        if self._tls is None:
+            return
+        await self._write(self._tls.start())
+        while not self._tls.handshaken:
+            data = await self._read()
+            if not data:
+                self._tls.eof()
+                raise WireError("the peer closed the connection during the TLS handshake")
+            try:
+                self._early += self._tls.feed(data)
+            finally:
+                await self._write(self._tls.take())
+
+    async def receive(self) -> bytes:
+        """Return the bytes of one read; b"" at the end.
+
+        Raises:
+            OSError: the connection broke.
+            WireError: TLS was broken, or ended without saying so: a cut must not look like an end.
+        """
+        if self._tls is None:
+            return await self._read()
+        if self._early:
+            early, self._early = self._early, b""
+            return early
+        while True:
+            data = await self._read()
+            if not data:
+                self._tls.eof()
+                return b""
+            plain = self._tls.feed(data)
+            if ciphertext := self._tls.take():
+                await self._write(ciphertext)
+            if plain or self._tls.ended:
+                return plain
+
+    def send_now(self, data: bytes) -> bool:
+        """Hand `data` to the kernel, as far as it takes it now; False when some of it waits.
+
+        Raises:
+            OSError: the connection broke.
+        """
+        if self._tls is not None:
+            data = self._tls.send([data])
+        if self._pending:
+            self._pending += data
+            return False
+        try:
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        self._pending = data[sent:]
+        return not self._pending
+
+    async def flush_some(self) -> bool:
+        """Wait until the kernel takes more, and give it that; False when some still waits."""
+        await trio.lowlevel.wait_writable(self._sock)
+        try:
+            sent = self._sock.send(self._pending)
+        except BlockingIOError:
+            return False
+        self._pending = self._pending[sent:]
+        return not self._pending
+
+    async def send(self, data: bytes) -> None:
+        """Hand all of `data` to the kernel."""
+        done = self.send_now(data)
+        while not done:
+            done = await self.flush_some()
+
+    def is_quiet(self) -> bool:
+        """Return whether the peer has neither closed nor sent anything: a pooled one is fit for use."""
+        try:
+            self._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def close(self) -> None:
+        """Close, with a close_notify where the kernel takes it at once. Closing again does nothing."""
+        if self.closed:
+            return
+        self.closed = True
+        trio.lowlevel.notify_closing(self._sock)
+        if self._tls is not None and self._tls.handshaken and not self._pending:
+            with contextlib.suppress(OSError, WireError):
+                self._sock.send(self._tls.close())
+        self._sock.close()
+
+    def abort(self) -> None:
+        """Close with a reset: what was sent must not look whole."""
+        if self.closed:
+            return
+        try:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTCONN):
+                raise
+        self.closed = True
+        trio.lowlevel.notify_closing(self._sock)
+        self._sock.close()
+
+    async def _read(self) -> bytes:
+        while True:
+            await trio.lowlevel.wait_readable(self._sock)
+            try:
+                return self._sock.recv(READ_BYTES)
+            except BlockingIOError:
+                continue
+
+    async def _write(self, data: bytes) -> None:
+        """Hand bytes of the transport itself to the kernel."""
+        self._pending += data
+        while self._pending:
+            await self.flush_some()

@@ -1,0 +1,278 @@
+"""Carry one exchange from its request to its last byte.
+
+Layer: net. gateway.exchange decides; this file only does. Everything of an exchange runs in one cancel
+scope: cancelling it *is* the handling of a client that left.
+"""
+
+import logging
+from contextlib import aclosing
+from typing import assert_never
+
+import trio
+
+from rawproxy.errors import UpstreamError, UpstreamStall
+from rawproxy.gateway.exchange import (
+    Answer,
+    Attempt,
+    Break,
+    Commit,
+    Done,
+    Exchange,
+    Finish,
+    Preview,
+    Step,
+)
+from rawproxy.gateway.liveness import Clocks, Due
+from rawproxy.gateway.record import Outcome, Record
+from rawproxy.net.downstream import ClientGone, Downstream, Response
+from rawproxy.net.relay import relay
+from rawproxy.net.upstream import Upstreams
+from rawproxy.wire.http import Fields
+
+__all__ = ["Run", "Sweeper"]
+
+_WORDS = {
+    Due.CONNECT: "the upstream did not accept a connection in time",
+    Due.FIRST_EVENT: "the upstream did not begin to answer in time",
+    Due.SILENCE: "the upstream fell silent",
+    Due.TOTAL: "the exchange took longer than it may",
+}
+
+_log = logging.getLogger("rawproxy")
+
+DRAINED = "the proxy is shutting down"
+
+
+class Run:
+    """One exchange under way: its steps, and what its clocks do to it.
+
+    Args:
+        exchange: the machine.
+        response: the client's side.
+        upstreams: the pool.
+        clocks: started when the request was whole.
+        finish_seconds: how long a reply is read on after its client left; 0 = not at all.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        response: Response,
+        upstreams: Upstreams,
+        clocks: Clocks,
+        *,
+        finish_seconds: float = 0.0,
+    ) -> None:
+        self._exchange = exchange
+        self._response = response
+        self._upstreams = upstreams
+        self._clocks = clocks
+        self._finish_seconds = finish_seconds
+        self._scope = trio.CancelScope()  # the whole exchange
+        self._attempt_scope: trio.CancelScope | None = None
+        self._late: Due | str | None = None  # why the attempt's scope was cancelled
+        self._outcome: Outcome | None = None  # why the whole scope was
+        response.clocks = clocks
+
+    async def run(self, downstream: Downstream) -> Record:
+        """Run the exchange to its end, and return its record."""
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch, downstream)
+                try:
+                    await self._steps()
+                except ClientGone:
+                    self._outcome = "client_gone"
+                except Exception:
+                    # A bug of ours. It costs this exchange, and no other one.
+                    _log.exception("exchange %s", self._exchange.ask.id)
+                    await self._crash()
+                nursery.cancel_scope.cancel()
+        outcome = "client_gone" if self._response.gone else self._outcome
+        if outcome is not None:
+            self._response.abort()
+        return self._exchange.on_sent(trio.current_time(), outcome).record
+
+    async def _crash(self) -> None:
+        step = self._exchange.on_crash()
+        if isinstance(step, Answer) and not self._response.begun:
+            await self._response.answer(step.status, step.fields, step.body)
+        else:
+            await self._break(step.parts if isinstance(step, Break) else [])
+
+    # -- steps
+
+    async def _steps(self) -> None:
+        exchange = self._exchange
+        self._clocks.streams = False
+        step = exchange.start(trio.current_time())
+        self._clocks.streams = exchange.ask.stream
+        while not isinstance(step, Done):
+            match step:
+                case Attempt():
+                    step = await self._attempt(step)
+                    self._clocks.idle()
+                case Answer(status, fields, body):
+                    await self._response.answer(status, fields, body)
+                    return
+                case Finish(parts):
+                    await self._response.finish(parts)
+                    return
+                case Break(parts):
+                    await self._break(parts)
+                    return
+                case Commit(status, fields, parts):
+                    await self._last(status, fields, parts)
+                    return
+                case Preview():
+                    raise AssertionError("a preview happens inside an attempt")
+                case _:
+                    assert_never(step)
+
+    async def _last(self, status: int, fields: Fields, parts: list[bytes]) -> None:
+        """Send a reply that is whole already: with its length, when nothing went before it."""
+        if self._response.begun or self._exchange.ask.stream:
+            await self._response.begin(status, fields, parts)
+            await self._response.finish([])
+        else:
+            await self._response.answer(status, fields, b"".join(parts))
+
+    async def _break(self, parts: list[bytes]) -> None:
+        if parts:
+            await self._response.finish(parts)
+            self._response.keep_alive = False
+        else:
+            self._response.abort()
+
+    async def _attempt(self, attempt: Attempt) -> Step:
+        """Run one attempt until the exchange wants something else."""
+        exchange = self._exchange
+        self._late = None
+        try:
+            with trio.CancelScope() as self._attempt_scope:
+                if attempt.call is not None:
+                    return await self._engine(attempt)
+                return await self._upstream(attempt)
+        except UpstreamError as error:
+            return exchange.on_failed(error, trio.current_time())
+        finally:
+            self._attempt_scope = None
+        return self._on_late()
+
+    def _on_late(self) -> Step:
+        now = trio.current_time()
+        late = self._late
+        if late is Due.TAIL:
+            return self._exchange.on_end(now)
+        if isinstance(late, Due):
+            return self._exchange.on_failed(
+                UpstreamStall(_WORDS[late]), now, final=late is Due.TOTAL
+            )
+        return self._exchange.on_failed(UpstreamError(late or DRAINED), now, final=True)
+
+    async def _upstream(self, attempt: Attempt) -> Step:
+        exchange = self._exchange
+        async with self._upstreams.send(attempt, self._clocks) as reply:
+            step = exchange.on_head(reply.status, reply.fields, trio.current_time())
+            while isinstance(step, Preview):
+                data = await reply.receive()
+                now = trio.current_time()
+                self._clocks.heard(now)
+                step = exchange.on_data(data, now) if data else exchange.on_end(now)
+            if isinstance(step, Commit) and step.pipe is not None and not step.last:
+                await self._response.begin(step.status, step.fields, step.parts)
+                await relay(reply, step.pipe, self._response, self._clocks)
+                step = exchange.on_end(trio.current_time())
+            return step
+
+    async def _engine(self, attempt: Attempt) -> Step:
+        """Run an engine: its events take the place of an upstream's bytes."""
+        exchange = self._exchange
+        engine, call = attempt.candidate.upstream.engine, attempt.call
+        assert engine is not None
+        assert call is not None
+        pipe = exchange.on_engine()
+        self._clocks.waiting(trio.current_time())
+        step: Step = Preview()
+        async with aclosing(engine.generate(call, attempt.candidate.model)) as events:
+            async for event in events:
+                now = trio.current_time()
+                self._clocks.heard(now)
+                parts = pipe.say([event])
+                if not isinstance(step, Preview):
+                    if parts:
+                        await self._response.send(parts)
+                    continue
+                step = exchange.on_parts(parts, now)
+                if isinstance(step, Commit):
+                    await self._response.begin(step.status, step.fields, step.parts)
+                elif not isinstance(step, Preview):
+                    return step
+        return exchange.on_end(trio.current_time())
+
+    # -- the client
+
+    async def _watch(self, downstream: Downstream) -> None:
+        await downstream.watch()
+        if self._finish_seconds > 0 and self._exchange.output_sent:
+            self._response.gone = True
+            await trio.sleep(self._finish_seconds)
+        self._outcome = "client_gone"
+        self._scope.cancel()
+
+    # -- clocks
+
+    def tick(self, now: float) -> None:
+        """Do what is due at `now`. Called by the sweeper; never waits."""
+        due = self._clocks.due(now)
+        match due:
+            case None:
+                return
+            case Due.KEEPALIVE:
+                self._keepalive(now)
+            case Due.WRITE:
+                self._outcome = "client_stalled"
+                self._scope.cancel()
+            case _:
+                self._interrupt(due)
+
+    def drain(self) -> None:
+        """End the exchange with an error: the time for draining is over."""
+        if self._attempt_scope is None:
+            self._outcome = "failed"
+            self._scope.cancel()
+        else:
+            self._interrupt(DRAINED)
+
+    def _interrupt(self, why: Due | str) -> None:
+        if self._attempt_scope is not None and self._late is None:
+            self._late = why
+            self._attempt_scope.cancel()
+
+    def _keepalive(self, now: float) -> None:
+        step = self._exchange.on_quiet(now)
+        if isinstance(step, Commit):
+            self._response.begin_now(step.status, step.fields, step.parts)
+        elif step:
+            self._response.nudge(step)
+        self._clocks.wrote(now)
+
+
+class Sweeper:
+    """Looks at the clocks of all running exchanges, coarsely: no timer for each event of each stream.
+
+    Args:
+        period: seconds between two looks; the error of every clock.
+    """
+
+    def __init__(self, period: float = 0.25) -> None:
+        self._period = period
+        self.runs: set[Run] = set()
+
+    async def sweep(self) -> None:
+        """Run until cancelled."""
+        while True:
+            await trio.sleep(self._period)
+            now = trio.current_time()
+            for run in tuple(self.runs):
+                run.tick(now)

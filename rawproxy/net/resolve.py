@@ -1,0 +1,93 @@
+"""Names to addresses: cached, and in threads of its own.
+
+Layer: net. trio has no cache for names, and its getaddrinfo shares the common thread limiter and
+outlives a cancel: a few dead name servers would block every other use of threads.
+"""
+
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from rawproxy.errors import UpstreamConnectError
+
+__all__ = ["NEGATIVE_SECONDS", "POSITIVE_SECONDS", "THREADS", "Resolver"]
+
+THREADS = 16
+"""Look-ups at the same time; each may hang for as long as the system's resolver does."""
+
+POSITIVE_SECONDS = 30.0
+"""getaddrinfo tells no TTL; half a minute follows a fail-over by DNS soon enough."""
+
+NEGATIVE_SECONDS = 5.0
+
+Address = tuple[socket.AddressFamily, str]
+"""A family and a numeric address."""
+
+
+async def _system_lookup(host: str, limiter: trio.CapacityLimiter) -> list[Address]:
+    found = await trio.to_thread.run_sync(
+        lambda: socket.getaddrinfo(host, None, type=socket.SOCK_STREAM),
+        limiter=limiter,
+        abandon_on_cancel=True,
+    )
+    return [(family, str(address[0])) for family, _, _, _, address in found]
+
+
+class Resolver:
+    """A cache in front of the system's resolver.
+
+    Args:
+        lookup: finds the addresses of a name; raises OSError when there are none.
+    """
+
+    def __init__(
+        self,
+        lookup: Callable[[str, trio.CapacityLimiter], Awaitable[list[Address]]] = _system_lookup,
+    ) -> None:
+        self._lookup = lookup
+        self._limiter: trio.CapacityLimiter | None = None
+        self._cache: dict[str, tuple[float, list[Address]]] = {}
+
+    async def resolve(self, host: str) -> list[Address]:
+        """Return the addresses of `host`, in the order to try.
+
+        Raises:
+            UpstreamConnectError: it has none, or only such as no upstream has (link-local, multicast).
+        """
+        literal = _literal(host)
+        if literal is not None:
+            return [literal]
+        now = trio.current_time()
+        until, addresses = self._cache.get(host, (0.0, []))
+        if now >= until:
+            addresses = await self._ask(host)
+            keep = POSITIVE_SECONDS if addresses else NEGATIVE_SECONDS
+            self._cache[host] = (trio.current_time() + keep, addresses)
+        if not addresses:
+            raise UpstreamConnectError("the upstream's name has no address")
+        return addresses
+
+    async def _ask(self, host: str) -> list[Address]:
+        if self._limiter is None:
+            self._limiter = trio.CapacityLimiter(THREADS)
+        try:
+            found = await self._lookup(host, self._limiter)
+        except (OSError, UnicodeError):
+            return []
+        return [address for address in dict.fromkeys(found) if _usable(address[1])]
+
+
+def _literal(host: str) -> Address | None:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    return (socket.AF_INET if address.version == 4 else socket.AF_INET6), host
+
+
+def _usable(text: str) -> bool:
+    # A name that points into the link-local range is how metadata services are reached by mistake.
+    address = ipaddress.ip_address(text.partition("%")[0])
+    return not (address.is_link_local or address.is_multicast or address.is_unspecified)

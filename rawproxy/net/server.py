@@ -1,0 +1,136 @@
+"""What happens with a request: doors, access, errand, and then an exchange or an answer of ours.
+
+Layer: net. The rules are gateway's; this file asks them in order and runs what comes out.
+"""
+
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from rawproxy.dialects.base import Dialect
+from rawproxy.dialects.envelope import Vault
+from rawproxy.errors import ClientError, HttpError
+from rawproxy.gateway.access import Access, Caller, Doors
+from rawproxy.gateway.ask import Ask
+from rawproxy.gateway.exchange import Answer, Exchange, Site
+from rawproxy.gateway.front import Errand, errand, error_answer, local_answer, nearest
+from rawproxy.gateway.liveness import Clocks
+from rawproxy.gateway.record import Record
+from rawproxy.net.downstream import Downstream, Request, Response
+from rawproxy.net.drive import Run, Sweeper
+from rawproxy.net.upstream import Upstreams
+from rawproxy.wire.fields import get
+from rawproxy.wire.http import Fields, RequestHead
+
+__all__ = ["Server", "Setup"]
+
+_log = logging.getLogger("rawproxy")
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a configuration makes of the server; swapped whole when it is read again.
+
+    `seal_key` signs envelopes: the same for all replicas.
+    """
+
+    site: Site
+    access: Access
+    seal_key: bytes
+
+
+class Server:
+    """Serves requests of all listeners.
+
+    Args:
+        setup: the configuration.
+        keep: takes the record of each exchange.
+        sweeper: looks at the clocks.
+    """
+
+    def __init__(self, setup: Setup, keep: Callable[[Record], None], sweeper: Sweeper) -> None:
+        self.setup = setup
+        self._keep = keep
+        self._sweeper = sweeper
+        self.upstreams = Upstreams()
+
+    async def handle(
+        self, request: Request, response: Response, downstream: Downstream, doors: Doors
+    ) -> None:
+        """Serve one request."""
+        setup = self.setup
+        head = request.head
+        try:
+            doors.check(head.fields)
+            response.extra = _cors(doors, head.fields)
+            if head.method == b"OPTIONS" and response.extra:
+                await response.answer(204, [], b"")
+                return
+            found = errand(head)
+            # Whether we are well is no secret; what there is to use is one.
+            open_to_all = found.what in ("health", "hello")
+            caller = None if open_to_all else setup.access.identify(head.fields)
+            if found.what not in ("call", "count"):
+                answer = local_answer(found, setup.site.router, int(time.time()))  # noqa: TID251 - a stamp
+                await _answer(response, answer)
+                return
+        except ClientError as error:
+            await _answer(response, error_answer(error, _near(head)))
+            return
+        assert caller is not None
+        await self._exchange(setup, found, caller, request, response, downstream)
+
+    async def _exchange(
+        self, setup: Setup, found: Errand, caller: Caller, request: Request,
+        response: Response, downstream: Downstream,
+    ) -> None:  # fmt: skip
+        head, site = request.head, setup.site
+        now = trio.current_time()
+        forwards = setup.access.mode == "forward"
+        ask = Ask(
+            f"rp_{secrets.token_hex(10)}", found.dialect, request.body,
+            time.time(),  # noqa: TID251 - a stamp for the record; no clock runs by it
+            fields=head.fields, query=head.query, caller=caller, counts=found.what == "count",
+            credential=caller.key if forwards else None, vault=Vault(setup.seal_key, caller.name),
+        )  # fmt: skip
+        timing = site.timing
+        run = Run(
+            Exchange(site, ask, now), response, self.upstreams,
+            Clocks(timing, site.limits.write_seconds, now),
+            finish_seconds=timing.finish_seconds if timing.on_client_gone == "finish" else 0.0,
+        )  # fmt: skip
+        self._sweeper.runs.add(run)
+        try:
+            self._keep(await run.run(downstream))
+        finally:
+            self._sweeper.runs.discard(run)
+
+    async def refuse(self, error: HttpError, head: RequestHead, response: Response) -> None:
+        """Answer a request that broke HTTP or a limit; the connection is closed after it."""
+        await _answer(response, error_answer(error, _near(head)))
+
+
+def _near(head: RequestHead) -> Dialect:
+    return nearest(head.path.decode("latin-1"), head.fields)
+
+
+async def _answer(response: Response, answer: Answer) -> None:
+    await response.answer(answer.status, answer.fields, answer.body)
+
+
+def _cors(doors: Doors, fields: Fields) -> Fields:
+    """Return what lets a page of an allowed origin read the reply."""
+    origin = get(fields, b"origin")
+    if origin is None or not doors.allows(origin):
+        return []
+    return [
+        (b"access-control-allow-origin", origin),
+        (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
+        (b"access-control-allow-headers", get(fields, b"access-control-request-headers") or b"*"),
+        (b"access-control-expose-headers", b"*"),
+        (b"vary", b"origin"),
+    ]

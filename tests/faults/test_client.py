@@ -1,0 +1,213 @@
+"""The fault matrix, client side: clients that leave, that stop reading, that send too slowly."""
+
+import contextlib
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from tests.net.fakes import LAST_CHUNK, Client, Script, Seen, chunk, head
+from tests.net.world import (
+    CHAT,
+    MESSAGES,
+    PATH,
+    call,
+    delta,
+    end,
+    preamble,
+    stop,
+    world,
+)
+
+PAIRS = [(client, upstream) for client in (CHAT, MESSAGES) for upstream in (CHAT, MESSAGES)]
+pairs = pytest.mark.parametrize(("client", "upstream"), PAIRS)
+
+
+def hangs(*writes: bytes) -> tuple[Script, trio.Event, trio.Event]:
+    """A script that writes these and then waits for its peer to leave; events: asked, and left."""
+    asked, left = trio.Event(), trio.Event()
+
+    async def script(seen: Seen, wire: trio.SocketStream) -> None:
+        for data in writes:
+            await wire.send_all(data)
+        asked.set()
+        with contextlib.suppress(trio.BrokenResourceError):
+            assert await wire.receive_some(1) == b""
+        left.set()
+
+    return script, asked, left
+
+
+@pairs
+@pytest.mark.parametrize("phase", ["before the head", "mid-stream", "blocking"])
+async def test_a_client_that_leaves_cancels_the_upstream(
+    client: str, upstream: str, phase: str, autojump_clock: MockClock
+) -> None:
+    """Row 24: the upstream's socket closes at once, in every phase."""
+    begun = head() + chunk(preamble(upstream) + delta(upstream, "half"))
+    script, asked, left = hangs(*([begun] if phase == "mid-stream" else []))
+    async with world(script, upstream) as here:
+        link = await Client.connect(here.url)
+        await link.send("POST", PATH[client], call(client, stream=phase != "blocking"))
+        await asked.wait()
+        if phase == "mid-stream":
+            await link.head()
+            while b"half" not in await link.read():
+                pass
+        before = trio.current_time()
+        await link.aclose()
+        await left.wait()
+        assert trio.current_time() - before < 0.1
+        await here.kept()
+        assert here.record.outcome == "client_gone"
+
+
+@pairs
+async def test_a_client_that_leaves_while_we_connect(
+    client: str, upstream: str, autojump_clock: MockClock
+) -> None:
+    """Row 24: a listener whose queue is full accepts nobody."""
+    with trio.socket.socket() as full:
+        await full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        url = f"http://127.0.0.1:{full.getsockname()[1]}/v1"
+        fillers = [trio.socket.socket() for _ in range(4)]
+        async with trio.open_nursery() as nursery:
+            for filler in fillers:
+                nursery.start_soon(_try_to_connect, filler, full.getsockname())
+            script, _, _ = hangs()
+            async with world(script, upstream, options={"up": {"base_url": url}}) as here:
+                link = await Client.connect(here.url)
+                await link.send("POST", PATH[client], call(client))
+                await trio.testing.wait_all_tasks_blocked()
+                assert here.records == []
+                await link.aclose()
+                await here.kept()
+                assert here.record.outcome == "client_gone"
+            nursery.cancel_scope.cancel()
+        for filler in fillers:
+            filler.close()
+
+
+async def _try_to_connect(sock: trio.socket.SocketType, address: tuple[str, int]) -> None:
+    await sock.connect(address)
+
+
+@pairs
+async def test_connecting_has_a_limit(
+    client: str, upstream: str, autojump_clock: MockClock
+) -> None:
+    """Row 2 on loopback: 504 at `connect_seconds`."""
+    with trio.socket.socket() as full:
+        await full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        url = f"http://127.0.0.1:{full.getsockname()[1]}/v1"
+        fillers = [trio.socket.socket() for _ in range(4)]
+        async with trio.open_nursery() as nursery:
+            for filler in fillers:
+                nursery.start_soon(_try_to_connect, filler, full.getsockname())
+            script, _, _ = hangs()
+            async with world(script, upstream, options={"up": {"base_url": url}}) as here:
+                before = trio.current_time()
+                link = await Client.connect(here.url)
+                await link.send("POST", PATH[client], call(client))
+                got = await link.response()
+                assert got.status == 504
+                assert 5 <= trio.current_time() - before < 6
+                await link.aclose()
+            nursery.cancel_scope.cancel()
+        for filler in fillers:
+            filler.close()
+
+
+@pairs
+async def test_a_client_that_stops_reading(
+    client: str, upstream: str, autojump_clock: MockClock
+) -> None:
+    """Row 25: its upstream is paused, we hold little, and after `write_seconds` it is cut."""
+    sent = 0
+    piece = chunk(delta(upstream, "x" * 4000))
+
+    async def script(seen: Seen, wire: trio.SocketStream) -> None:
+        nonlocal sent
+        await wire.send_all(head() + chunk(preamble(upstream)))
+        while True:
+            await wire.send_all(piece)
+            sent += len(piece)
+
+    async with world(script, upstream) as here:
+        link = await Client.connect(here.url)
+        await link.send("POST", PATH[client], call(client))
+        before = trio.current_time()
+        await here.kept()
+        assert here.record.outcome == "client_stalled"
+        assert 30 <= trio.current_time() - before <= 31
+        # What was sent sits in the kernel's buffers of four sockets; without backpressure this
+        # loop would never have ended.
+        assert sent < 64 * 2**20
+        await link.aclose()
+
+
+@pairs
+async def test_a_client_that_reads_slowly_is_served(
+    client: str, upstream: str, autojump_clock: MockClock
+) -> None:
+    """Row 25: progress, however slow, is no stall."""
+    words = "x" * 3_000_000
+    body = preamble(upstream) + delta(upstream, words) + stop(upstream) + end(upstream)
+
+    async def script(seen: Seen, wire: trio.SocketStream) -> None:
+        await wire.send_all(head() + chunk(body) + LAST_CHUNK)
+
+    async with world(script, upstream) as here:
+        link = await Client.connect(here.url)
+        await link.send("POST", PATH[client], call(client))
+        await link.head()
+        size = 0
+        while data := await link.read():
+            size += len(data)
+            await trio.sleep(0.2)  # virtual: this is what makes it slow
+        assert size > len(words)
+        await link.aclose()
+
+
+async def test_a_gone_client_may_be_read_on_for_its_usage(autojump_clock: MockClock) -> None:
+    """`on_client_gone = "finish"`: the reply is read to its end, and counted."""
+    go_on = trio.Event()
+    usage = b'data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":9}}\n\n'
+
+    async def script(seen: Seen, wire: trio.SocketStream) -> None:
+        await wire.send_all(head() + chunk(preamble(CHAT) + delta(CHAT, "half")))
+        await go_on.wait()
+        await wire.send_all(chunk(stop(CHAT) + usage + end(CHAT)) + LAST_CHUNK)
+
+    async with world(script, CHAT, stream={"on_client_gone": "finish"}) as here:
+        link = await Client.connect(here.url)
+        await link.send("POST", PATH[CHAT], call(CHAT))
+        await link.head()
+        while b"half" not in await link.read():
+            pass
+        await link.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+        go_on.set()
+        await here.kept()
+        assert here.record.outcome == "client_gone"
+        await here.kept()
+        assert (here.record.input_tokens, here.record.output_tokens) == (7, 9)
+
+
+async def test_reading_on_has_a_limit(autojump_clock: MockClock) -> None:
+    """`finish_seconds`."""
+    script, _, left = hangs(head() + chunk(preamble(CHAT) + delta(CHAT, "half")))
+    async with world(
+        script, CHAT, stream={"on_client_gone": "finish", "finish_seconds": 20}
+    ) as here:
+        link = await Client.connect(here.url)
+        await link.send("POST", PATH[CHAT], call(CHAT))
+        await link.head()
+        while b"half" not in await link.read():
+            pass
+        before = trio.current_time()
+        await link.aclose()
+        await left.wait()
+        assert 20 <= trio.current_time() - before <= 21

@@ -1,0 +1,97 @@
+"""The byte loop, with a source and a sink that are lists."""
+
+import pytest
+import trio
+
+from rawproxy.dialects.events import Fail, Stop
+from rawproxy.dialects.tally import Tally
+from rawproxy.errors import UpstreamCut, UpstreamError
+from rawproxy.gateway.liveness import Clocks, Due, Timing
+from rawproxy.net.relay import relay
+
+
+class Reads:
+    """An upstream's body: reads in order; an error among them is raised."""
+
+    def __init__(self, *reads: bytes | UpstreamError) -> None:
+        self.left = list(reads)
+
+    async def receive(self) -> bytes:
+        await trio.lowlevel.checkpoint()
+        read = self.left.pop(0) if self.left else b""
+        if isinstance(read, UpstreamError):
+            raise read
+        return read
+
+
+class Writes:
+    """A client that takes everything."""
+
+    def __init__(self) -> None:
+        self.got: list[bytes] = []
+
+    async def send(self, parts: list[bytes]) -> None:
+        await trio.lowlevel.checkpoint()
+        self.got += parts
+
+
+class Upper:
+    """A pipe that shouts; `!` is its Stop."""
+
+    losses: tuple[object, ...] = ()
+
+    @property
+    def broken(self) -> bool:
+        return self.tally.failure is not None
+
+    def __init__(self) -> None:
+        self.tally = Tally()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        if b"?" in data:
+            self.tally.note([Fail("server", "odd")])
+        if b"!" in data:
+            self.tally.note([Stop("end")])
+        return [data.upper()] if data.strip() else []
+
+    def close(self) -> list[bytes]:
+        raise AssertionError("the exchange closes it")
+
+    fail = keepalive = close
+
+
+async def run(source: Reads, pipe: Upper) -> tuple[list[bytes], Clocks]:
+    sink, clocks = Writes(), Clocks(Timing(), 30.0, trio.current_time())
+    await relay(source, pipe, sink, clocks)  # type: ignore[arg-type]
+    return sink.got, clocks
+
+
+async def test_reads_go_through_the_pipe_in_order() -> None:
+    got, clocks = await run(Reads(b"a", b" ", b"bc"), Upper())
+    assert got == [b"A", b"BC"]
+    assert clocks.due(trio.current_time() + 179) is None
+    assert clocks.due(trio.current_time() + 181) is Due.SILENCE
+
+
+async def test_after_stop_the_rest_has_little_time() -> None:
+    _, clocks = await run(Reads(b"a!", b"b"), Upper())
+    assert clocks.due(trio.current_time() + 2) is Due.TAIL
+
+
+async def test_a_stop_before_the_relay_counts_too() -> None:
+    pipe = Upper()
+    pipe.tally.note([Stop("end")])
+    _, clocks = await run(Reads(), pipe)
+    assert clocks.due(trio.current_time() + 2) is Due.TAIL
+
+
+async def test_after_a_told_failure_nothing_is_read() -> None:
+    source = Reads(b"a", b"?", b"b")
+    got, _ = await run(source, Upper())
+    assert got == [b"A", b"?"]
+    assert source.left == [b"b"]
+
+
+async def test_an_upstreams_error_is_the_callers() -> None:
+    with pytest.raises(UpstreamCut):
+        await run(Reads(b"a", UpstreamCut("cut")), Upper())

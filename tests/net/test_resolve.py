@@ -1,0 +1,76 @@
+"""Names to addresses: cached, and never into the link-local range."""
+
+import socket
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from rawproxy.errors import UpstreamConnectError
+from rawproxy.net.resolve import NEGATIVE_SECONDS, POSITIVE_SECONDS, Address, Resolver
+
+V4, V6 = socket.AF_INET, socket.AF_INET6
+
+
+class Names:
+    """A name server in a dict; counts what it was asked."""
+
+    def __init__(self, **names: list[Address]) -> None:
+        self.names = names
+        self.asked: list[str] = []
+
+    async def __call__(self, host: str, limiter: trio.CapacityLimiter) -> list[Address]:
+        await trio.lowlevel.checkpoint()
+        self.asked.append(host)
+        if host not in self.names:
+            raise socket.gaierror("no such name")
+        return self.names[host]
+
+
+@pytest.mark.parametrize(
+    ("host", "address"), [("127.0.0.1", (V4, "127.0.0.1")), ("::1", (V6, "::1"))]
+)
+async def test_numeric_addresses_need_no_look_up(host: str, address: Address) -> None:
+    names = Names()
+    assert await Resolver(names).resolve(host) == [address]
+    assert names.asked == []
+
+
+@pytest.mark.parametrize(
+    ("after", "asked"),
+    [(POSITIVE_SECONDS - 1, 1), (POSITIVE_SECONDS, 2), (POSITIVE_SECONDS + 1, 2)],
+)
+async def test_answers_are_kept(after: float, asked: int, autojump_clock: MockClock) -> None:
+    names = Names(a=[(V4, "192.0.2.1"), (V4, "192.0.2.1"), (V6, "2001:db8::1")])
+    resolver = Resolver(names)
+    assert await resolver.resolve("a") == [(V4, "192.0.2.1"), (V6, "2001:db8::1")]
+    await trio.sleep(after)
+    await resolver.resolve("a")
+    assert len(names.asked) == asked
+
+
+@pytest.mark.parametrize(
+    ("after", "asked"),
+    [(NEGATIVE_SECONDS - 1, 1), (NEGATIVE_SECONDS, 2), (NEGATIVE_SECONDS + 1, 2)],
+)
+async def test_failures_are_kept_for_less(
+    after: float, asked: int, autojump_clock: MockClock
+) -> None:
+    names = Names()
+    resolver = Resolver(names)
+    for _ in range(2):
+        with pytest.raises(UpstreamConnectError):
+            await resolver.resolve("a")
+        await trio.sleep(after)
+    assert len(names.asked) == asked
+
+
+@pytest.mark.parametrize("address", ["169.254.169.254", "224.0.0.1", "0.0.0.0"])
+async def test_names_that_point_where_no_upstream_is(address: str) -> None:
+    with pytest.raises(UpstreamConnectError):
+        await Resolver(Names(a=[(V4, address)])).resolve("a")
+
+
+async def test_the_system_knows_localhost() -> None:
+    found = await Resolver().resolve("localhost")
+    assert any(address in ("127.0.0.1", "::1") for _, address in found)
