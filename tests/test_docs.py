@@ -43,7 +43,7 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 def test_make_targets_are_there() -> None:
     text = "".join(path.read_text() for path in DOCUMENTS)
-    named = set(re.findall(r"\bmake ([a-z]+)\b", text))
+    named = set(re.findall(r"(?:`|^ {4})make ([a-z-]+)\b", text, re.MULTILINE))
     makefile = (ROOT / "Makefile").read_text()
     assert named
     assert {one for one in named if not re.search(rf"^{one}:", makefile, re.MULTILINE)} == set()
@@ -59,7 +59,7 @@ async def test_curl_lines_of_the_readme(command: str) -> None:
     assert shutil.which("curl"), "curl is not installed"
     from rawproxy.app.config import load
 
-    config = load(None, {}, listen=["127.0.0.1:0"], admin="off")
+    config = load(None, {}, listen=["127.0.0.1:0"], admin="")
     async with open_proxy(config) as proxy:
         words = shlex.split(command.replace("http://127.0.0.1:8080", proxy.urls[0]))
         done = await trio.run_process(
@@ -72,9 +72,9 @@ async def test_curl_lines_of_the_readme(command: str) -> None:
 
 def test_every_other_command_is_one_of_ours() -> None:
     others = [line for path in DOCUMENTS for line in commands(path) if not line.startswith("curl")]
-    from rawproxy.app.cli import main
+    from rawproxy.app.cli import program
 
-    known = set(main.commands)  # type: ignore[attr-defined]
+    known = set(program.commands)
     for line in others:
         words = line.split()
         assert words[0] in ("rawproxy", "make"), line

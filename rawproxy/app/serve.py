@@ -116,6 +116,12 @@ class Proxy:
         self._accepting: list[trio.CancelScope] = []
         self._unix_paths: list[str] = []
 
+    @property
+    def embedded_models(self) -> list[str]:
+        """The names by which engines in this process can be asked, the shortest first."""
+        names = self._server.setup.site.router.names()
+        return sorted((name for name in names if self._is_embedded(name)), key=len)
+
     async def open(self, nursery: trio.Nursery) -> None:
         """Open every listener and start serving in `nursery`.
 
@@ -158,6 +164,11 @@ class Proxy:
         for path in self._unix_paths:
             Path(path).unlink(missing_ok=True)
         self._unix_paths.clear()
+
+    def _is_embedded(self, model: str) -> bool:
+        if "*" in model:
+            return False
+        return self._server.setup.site.router.find(model)[0].upstream.engine is not None
 
     def _keep(self, record: Record) -> None:
         self.metrics.keep(record)
@@ -339,6 +350,8 @@ async def _serve(config: Config, reload: Callable[[], Config]) -> int:
                 _say(f"listening on {url}")
             if proxy.admin_url:
                 _say(f"admin on {proxy.admin_url}")
+            for model in proxy.embedded_models[:1]:
+                sys.stderr.write(_TRY_IT.format(url=proxy.urls[0], model=model))
             async for number in signals:
                 if number == signal.SIGHUP:
                     _reload(proxy, reload)
@@ -348,6 +361,23 @@ async def _serve(config: Config, reload: Callable[[], Config]) -> int:
                     nursery.start_soon(_drain, proxy, nursery.cancel_scope)
             nursery.cancel_scope.cancel()
     return 0
+
+
+_TRY_IT = """
+Try it:
+
+    curl -N {url}/v1/chat/completions -H 'content-type: application/json' \\
+      -d '{{"model": "{model}", "stream": true, "messages": [{{"role": "user", "content": "Tell me about rivers."}}]}}'
+
+    from anthropic import Anthropic
+    client = Anthropic(base_url="{url}", api_key="any")
+    with client.messages.stream(
+        model="{model}", max_tokens=80, messages=[{{"role": "user", "content": "Tell me about rivers."}}]
+    ) as stream:
+        for text in stream.text_stream:
+            print(text, end="", flush=True)
+
+"""
 
 
 async def _drain(proxy: Proxy, scope: trio.CancelScope) -> None:

@@ -50,6 +50,7 @@ class Back(msgspec.Struct, frozen=True):
         tools: the upstream's tool name -> the client's.
         ids: the upstream's tool id -> the client's, where an id had to be shortened.
         forced_tool: the tool whose arguments are the reply's text (a schema forced on old models).
+        partial: the reader is shown some frames only, so that what it did not see proves nothing.
         seed: makes ids that the upstream left out unique in the conversation; the exchange's id.
     """
 
@@ -58,6 +59,7 @@ class Back(msgspec.Struct, frozen=True):
     ids: dict[str, str] = {}
     forced_tool: str | None = None
     seed: str = ""
+    partial: bool = False
 
 
 class Written(msgspec.Struct, frozen=True):

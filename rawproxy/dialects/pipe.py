@@ -89,7 +89,7 @@ class _Watcher:
 
     def __init__(self, dialect: Dialect, tally: Tally, frame_bytes: int) -> None:
         self._marks = dialect.MARKS
-        self._reader = dialect.stream_reader(Back())
+        self._reader = dialect.stream_reader(Back(partial=True))
         self._splitter = sse.Splitter(frame_bytes)
         self._tally = tally
 

@@ -212,7 +212,7 @@ class Scribe:
         events = [*self.start(), *self.close_text(choice)]
         for tool in [tool for tool in self._tools.values() if tool.choice == choice]:
             events += self.close_tool(tool.key, choice)
-        if reason in ("end", "tools"):
+        if reason in ("end", "tools") and not self._back.partial:
             reason = "tools" if choice in self._used_tools else "end"
         return [*events, Stop(reason, choice, sequence, detail, category, word)]
 

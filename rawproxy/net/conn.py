@@ -17,8 +17,8 @@ from rawproxy.wire.tls import Tls
 
 __all__ = ["READ_BYTES", "Conn", "tune"]
 
-READ_BYTES = 65536
-"""Bytes asked for in one read: more than a socket buffer holds of a stream, little enough to stay fair."""
+READ_BYTES = 32768
+"""Bytes asked for in one read. What a stalled client costs is a small multiple of it."""
 
 KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 30, 10, 3
 """A peer that went without a word is found within a minute (RFC 9293 3.8.4)."""

@@ -571,6 +571,39 @@ def test_a_stream_that_cannot_be_read_is_nonsense(data: bytes) -> None:
     assert pipe.fail(FAIL) == [TOLD]
 
 
+@given(cuts=st.lists(st.integers(1, 60)))
+def test_what_stands_before_nonsense_is_told(cuts: list[int]) -> None:
+    """In whatever reads it came: the text, then one error."""
+    pipe = streaming()
+    stream = b"data: t:x\n\ndata: what\n\ndata: t:y\n\n"
+    bounds = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
+    sent = b""
+    try:
+        for start, end in itertools.pairwise(bounds):
+            sent += b"".join(pipe.feed(stream[start:end]))
+    except UpstreamNonsense:
+        sent += b"".join(pipe.fail(Fail("server", "no such word", status=502)))
+    assert sent == b"data: start\n\ndata: t:x\n\ndata: error:no such word\n\n"
+    assert pipe.tally.failure == Fail("server", "no such word", status=502)
+
+
+@pytest.mark.parametrize(
+    ("pipe", "broken"),
+    [
+        (passing(), False),
+        (PassBody(PLAIN, limit=9), False),
+        (RawPipe(), False),
+        (streaming(), True),
+    ],
+    ids=["pass", "body", "raw", "translate"],
+)
+def test_after_a_failure_only_a_pass_goes_on(pipe: Pipe, *, broken: bool) -> None:
+    """What it passes is whole in itself, and the upstream may have more to say."""
+    assert not pipe.broken
+    pipe.fail(FAIL)
+    assert pipe.broken is broken
+
+
 def test_each_source_says_whether_its_end_is_a_repair() -> None:
     sources: list[Source] = [
         StreamSource(Reader(Back()), LIMIT), BodySource(PLAIN.read_reply, Back(), 1), EngineSource()

@@ -466,6 +466,18 @@ def test_what_would_corrupt_the_answer_is_refused() -> None:
 # -- usage
 
 
+def test_a_pass_does_not_doubt_a_stop_whose_tool_it_did_not_look_at() -> None:
+    made = begun(CHAT, up("one"))
+    made.on_head(200, STREAM, 1.0)
+    made.on_data(preamble(CHAT) + delta(CHAT, "I look."), 1.0)
+    tool = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}
+    chunk = {"choices": [{"index": 0, "delta": {"tool_calls": [tool]}}]}
+    made.on_data(f"data: {json.dumps(chunk)}\n\n".encode(), 1.0)
+    made.on_data(stop(CHAT).replace(b'"stop"', b'"tool_calls"') + end(CHAT), 1.0)
+    made.on_end(1.0)
+    assert made.on_sent(1.0).record.stop == "tools"
+
+
 def test_usage_that_nobody_told_is_estimated() -> None:
     made = begun(CHAT, up("one"))
     made.on_head(200, STREAM, 1.0)

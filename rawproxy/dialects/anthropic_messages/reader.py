@@ -300,8 +300,10 @@ class ReplyReader:
             case "redacted_thinking":
                 native = encode({"type": kind, "data": block.data}).decode()
                 events += self._scribe.seal(seal(self._origin, kind, native))
+            case "tool_use" if block.name:
+                events += self._scribe.tool(index, block.name, block.id)
             case "tool_use":
-                events += self._scribe.tool(index, block.name or "", block.id)
+                self.unknown += 1  # nobody could run it
             case _:
                 self.unknown += kind not in _VENDOR_RUN and not kind.endswith(_RESULT)
         return events
