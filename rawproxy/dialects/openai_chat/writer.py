@@ -122,6 +122,10 @@ def _tool_name(opened: Open) -> str:
     return f"{opened.namespace}__{name}" if opened.namespace else name
 
 
+_TIERS = {"standard": "default", "batch": "default"}
+"""Other vendors' words for the tier that this API calls by its own."""
+
+
 @dataclass(slots=True)
 class _Block:
     """A block that is being written: its place in the message."""
@@ -368,7 +372,7 @@ class ChunkWriter:
         self._over = True
         data = b""
         if self._call.wants_usage and self._usage is not None:
-            tier = {} if end.tier is None else {"service_tier": end.tier}
+            tier = {} if end.tier is None else {"service_tier": _TIERS.get(end.tier, end.tier)}
             said = encode({"usage": write_usage(self._usage)} | tier)
             data = sse.write(self._head + b"]," + said[1:])
         return data + sse.write(b"[DONE]")
@@ -398,7 +402,7 @@ def write_body(
     if reply.usage is not None:
         body["usage"] = write_usage(reply.usage)
     if reply.tier is not None:
-        body["service_tier"] = reply.tier
+        body["service_tier"] = _TIERS.get(reply.tier, reply.tier)
     return encode(body), losses
 
 

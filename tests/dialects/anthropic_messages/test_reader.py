@@ -317,11 +317,11 @@ def test_vendor_run_items_come_whole() -> None:
     call = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}
     found = {"type": "web_search_tool_result", "tool_use_id": "s", "content": []}
     assert wholes(
-        block(0, **call),  # type: ignore[arg-type]
+        event("content_block_start", index=0, content_block=call),
         delta(0, partial_json='{"query":'),
         delta(0, partial_json='"x"}'),
         close(0),
-        block(1, **found),  # type: ignore[arg-type]
+        event("content_block_start", index=1, content_block=found),
         close(1),
         block(2, "compaction", content=None),
         delta(2, type="compaction_delta", content="short", encrypted_content="e"),
