@@ -310,7 +310,7 @@ class Exchange:
         try:
             parts = reply.pipe.close()
         except UpstreamError as error:
-            return self.on_failed(error, now)
+            return self._failed(fail_of(error), None, now)
         tally = reply.pipe.tally
         if self.output_sent:
             return self._finish(parts)
@@ -433,14 +433,10 @@ class Exchange:
             return Break(self._pipe.fail(shown(fail, found)))
         self._note_attempt(fail.kind, fail.status)
         self._failure = (shown(fail, found), None if found.hidden else answer)
-        match found.then:
-            case "answer":
-                self._candidates.clear()
-            case "candidate":
-                self._candidates.pop(0)
-            case "key":
-                if self.ask.credential is not None:
-                    self._candidates.pop(0)
+        if found.then == "answer":
+            self._candidates.clear()
+        elif found.then == "candidate":
+            self._candidates.pop(0)
         return self._next(now)
 
     def _refused_upstream(self, reply: _Reply, now: float) -> Step:

@@ -78,7 +78,7 @@ class Key:
             model: what was asked of the upstream.
             retry_after: seconds the upstream asked for, if it did. Believed as it stands.
         """
-        match outcome:
+        match outcome:  # NOT_THE_KEY teaches nothing
             case Outcome.OK:
                 self.limits_in_a_row = 0
             case Outcome.DENIED:
@@ -89,8 +89,6 @@ class Key:
                 rest = min(FIRST_REST * 2**self.limits_in_a_row, LONGEST_REST)
                 self.limits_in_a_row += 1
                 self.rest_until = now + (rest if retry_after is None else retry_after)
-            case Outcome.NOT_THE_KEY:
-                pass
 
     def ready_at(self, model: str) -> float:
         """Return when it may be used for `model`; `inf` when it is dead."""

@@ -294,6 +294,14 @@ def test_an_error_body_is_read_up_to_a_limit() -> None:
     assert len(step.body) <= ERROR_BYTES + 1000
 
 
+@pairs
+def test_an_error_in_the_body_of_a_200_moves_on(client: str, upstream: str) -> None:
+    made = begun(client, up("one", upstream), up("two", upstream), stream=False)
+    made.on_head(200, JSON, 1.0)
+    made.on_data(error_body(upstream, "overloaded_error", "busy"), 1.0)
+    assert isinstance(made.on_end(1.0), Attempt)
+
+
 def test_a_coded_error_is_told_in_our_words() -> None:
     made = begun(CHAT, up("one"))
     made.on_head(400, [*JSON, (b"content-encoding", b"gzip")], 1.0)

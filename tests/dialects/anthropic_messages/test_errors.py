@@ -114,8 +114,7 @@ def test_the_code_is_written_into_the_details() -> None:
     [
         ("prompt is too long: 205429 tokens > 200000 maximum", Overflow(205429, 200000)),
         (
-            "input length and `max_tokens` exceed context limit: 188240 + 21333 > 200000, decrease "
-            "input length or `max_tokens` and try again",
+            "input length and `max_tokens` exceed context limit: 188240 + 21333 > 200000, decrease input length or `max_tokens` and try again",
             Overflow(188240, 200000, 21333),
         ),
         ("prompt is too long", None),

@@ -40,7 +40,12 @@ def event(kind: str | None, **members: object) -> bytes:
 
 
 def start(**usage: object) -> bytes:
-    message = {"id": "msg_1", "model": "m", "content": [], "usage": usage or None}
+    message: dict[str, object] = {
+        "id": "msg_1",
+        "model": "m",
+        "content": [],
+        "usage": usage or None,
+    }
     return event("message_start", message=message)
 
 
