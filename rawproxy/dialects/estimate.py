@@ -1,12 +1,12 @@
 """How many input tokens a call comes to, where nobody can be asked.
 
-Layer: dialects. An estimate, and called one wherever it is shown: no vendor's tokenizer is public for
-every model. It is made of characters by their kind, which is within a fifth or so for prose, code
-and Chinese; equal calls give equal numbers.
+Layer: dialects. An estimate, and called one wherever it is shown: not every model's tokenizer is
+public. It counts characters by their kind; equal calls give equal numbers.
 """
 
 import re
 from collections.abc import Iterator
+from typing import assert_never
 
 from msgspec import Raw
 
@@ -34,7 +34,7 @@ from rawproxy.dialects.narrowing import search_text
 __all__ = ["estimate_text", "estimate_tokens"]
 
 IMAGE_TOKENS = 1600
-"""A picture of about 1.15 megapixels, to which Claude scales down larger ones; its size is not looked at."""
+"""A picture of 1.15 megapixels, to which Claude scales down larger ones; its size is not read."""
 
 PDF_PAGE_BYTES = 50_000
 """Bytes of a PDF for each page: pages of text are smaller, scans larger."""
@@ -54,8 +54,9 @@ TURN_TOKENS = 4
 TOOL_TOKENS = 12
 """What is put around a tool's declaration."""
 
-# Kinds of characters, and what one of them comes to in fortieths of a token: 4 letters make a token, or
-# 2.5 digits, or 1.6 of other alphabets, or one of Chinese, Japanese and Korean, or an emoji.
+# Kinds of characters, and what one of them comes to in fortieths of a token: 4 letters make a
+# token, or 2.5 digits, 1.6 letters of other alphabets, one of Chinese, Japanese and Korean or an
+# emoji, 2 of everything else.
 _KINDS = (
     (re.compile(r"[A-Za-z ]+"), 10),
     (re.compile(r"[0-9]+"), 16),
@@ -113,6 +114,8 @@ def _part(part: Part) -> int:
             return UNSEEN_TOKENS
         case Opaque(raw=raw):
             return _json(raw)
+        case _:
+            assert_never(part)
 
 
 def _document(part: Document) -> Iterator[int]:

@@ -4,9 +4,9 @@ Layer: dialects. Knows every field of the API as the `anthropic` package 2.10.0 
 2026-10-21), the sampling parameters of 2023-06-01, and what its betas add.
 Spec: https://platform.claude.com/docs/en/api/messages
 
-A call's options and tools are in `call_reader` and `call_writer`, its conversation in `turn_reader`
-and `turn_writer`; replies are in `reader` and `writer`, errors in `errors`, the rules of a stream in
-`grammar`.
+A call's options and tools are in `call_reader` and `call_writer`, its conversation in
+`turn_reader` and `turn_writer`; replies are in `reader` and `writer`, errors in `errors`, the rules
+of a stream in `grammar`.
 """
 
 import re
@@ -26,7 +26,11 @@ from rawproxy.dialects.reading import Fields
 from rawproxy.errors import ClientError
 from rawproxy.wire.frame import Frame
 
-__all__ = ["MARKS", "NAME", "STREAM_END", "STREAM_TYPE", "ask_usage", "grammar", "is_usage_only", "read_call", "read_count", "read_error", "read_reply", "stream_reader", "stream_writer", "write_call", "write_count", "write_error", "write_reply"]  # fmt: skip
+__all__ = [
+    "MARKS", "NAME", "STREAM_END", "STREAM_TYPE", "ask_usage", "grammar", "is_usage_only",
+    "read_call", "read_count", "read_error", "read_reply", "stream_reader", "stream_writer",
+    "write_call", "write_count", "write_error", "write_reply",
+]  # fmt: skip
 
 NAME = MESSAGES
 STREAM_TYPE = b"text/event-stream"

@@ -1,6 +1,7 @@
 """Options and tools read from a request of the Messages API.
 
-Layer: dialects. The part of `anthropic_messages` that makes a Call; `turn_reader` has the conversation.
+Layer: dialects. The part of `anthropic_messages` that makes a Call; `turn_reader` has the
+conversation.
 Source: https://platform.claude.com/docs/en/api/messages/create
 """
 
@@ -105,12 +106,15 @@ class CallReader:
 
     def _tool(self, raw: Raw, path: str) -> Tool:
         tool = Fields.of(raw, path)
-        kind = tool.text("type") or "custom"
+        given = tool.text("type")
+        kind = given or "custom"
         if kind != "custom":
             return Tool(
                 tool.text("name") or kind, path, kind=f"native:{kind}", dialect=MESSAGES, raw=raw,
                 runs="client" if _CLIENT_RUN.match(kind) else "vendor",
             )  # fmt: skip
+        if given is not None:
+            self._extra[tool.at("type")] = encode(given)
         found = Tool(
             tool.needed("name"), path, tool.text("description"), tool.raw("input_schema"),
             strict=tool.flag("strict"), cache=self._turns.cache(tool),

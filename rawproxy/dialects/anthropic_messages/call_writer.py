@@ -1,6 +1,7 @@
 """Options and tools written as a request of the Messages API.
 
-Layer: dialects. The part of `anthropic_messages` that writes a Call; `turn_writer` has the conversation.
+Layer: dialects. The part of `anthropic_messages` that writes a Call; `turn_writer` has the
+conversation.
 Source: https://platform.claude.com/docs/en/api/messages/create
 """
 
@@ -60,7 +61,7 @@ _DATA = {"const", "default", "enum", "examples"}
 """Keywords of JSON Schema whose values are no schemas."""
 
 # An end-user id must not say who the user is: no e-mail addresses, no phone numbers.
-_PERSONAL = re.compile(r"\S+@\S+|\+?[\d\s().-]{7,}")
+_PERSONAL = re.compile(r"\S@\S|^\+?[\d\s().-]{7,}$")
 
 
 def write_call(call: Call, target: Target) -> Written:
@@ -328,7 +329,7 @@ class _CallWriter:
         user = self._call.identity.user or self._call.identity.safety
         if not user:
             return None
-        return {"user_id": short_user(user, 0 if _PERSONAL.fullmatch(user) else LONGEST_USER)}
+        return {"user_id": short_user(user, 0 if _PERSONAL.search(user) else LONGEST_USER)}
 
     def _tier(self) -> str | None:
         tier = self._call.tier
@@ -338,7 +339,7 @@ class _CallWriter:
 
 
 def _begins_with_thinking(messages: list[Item]) -> bool:
-    """Whether the turn that goes on, if one does, begins with thinking: older models insist on it."""
+    """Whether the turn that goes on, if one does, begins with thinking: older models want it."""
     last = next((m for m in reversed(messages) if m["role"] == "assistant"), None)
     if last is None:
         return True
@@ -355,7 +356,7 @@ def _blocks(message: Item) -> list[Item]:
 
 
 def _object_schema(schema: Raw) -> Raw:
-    """Return a schema as the API takes it: that of an object, in its own spelling where it is one."""
+    """Return a schema as the API takes it: that of an object; one that is keeps its spelling."""
     try:
         members = decode(schema, dict[str, Raw])
     except ValueError:

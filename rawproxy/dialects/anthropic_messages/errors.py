@@ -1,6 +1,7 @@
 """Errors of the Messages API: what they say, and how they are said.
 
-Layer: dialects, part of anthropic_messages. The shape is one for a body and for a stream's `error` event.
+Layer: dialects. The part of `anthropic_messages` for what went wrong; a body and a stream's `error`
+event have one shape.
 Source: https://platform.claude.com/docs/en/api/errors
 """
 

@@ -1,6 +1,6 @@
 """What the Messages API promises of a stream, as a checker.
 
-Layer: dialects. The part of `anthropic_messages` behind `rawproxy.validate`; no reply passes through it.
+Layer: dialects. The part of `anthropic_messages` behind `rawproxy.validate`; no reply passes it.
 Spec: https://platform.claude.com/docs/en/build-with-claude/streaming, and what the accumulators of
 the `anthropic` packages demand. Events, blocks and deltas that are not known here are let through:
 the API says that there will be new ones.

@@ -430,7 +430,7 @@ def _merge(growing: _Growing, data: bytes) -> None:
 
 
 def _read_usage(said: _Usage) -> Usage:
-    """Return the counts; `input` becomes the sum of what was read anew, from the cache, and into it."""
+    """Return the counts; `input` is the sum of what was read anew, from the cache, and into it."""
     made = said.cache_creation or _CacheCreation()
     kept = (made.ephemeral_5m_input_tokens, made.ephemeral_1h_input_tokens)
     written = said.cache_creation_input_tokens

@@ -1,7 +1,6 @@
 """Turns read from the `system` and `messages` of the Messages API.
 
-Layer: dialects. The part of `anthropic_messages` that reads what was said in a call; `turn_writer` is
-its counterpart.
+Layer: dialects. The part of `anthropic_messages` that reads what was said in a call.
 Source: https://platform.claude.com/docs/en/api/messages/create
 """
 

@@ -4,9 +4,9 @@ Layer: dialects. The part of `anthropic_messages` that writes what was said in a
 Source: https://platform.claude.com/docs/en/api/messages/create
 
 Written for a call of another dialect, a conversation is put into the order that the API demands:
-leading system turns in `system`, user and assistant in turn with a user first, tool results first in
-their message and one for each call, system turns between the others where the model takes them. A
-call of this very dialect goes back block by block, with every field that it came with.
+leading system turns in `system`, user and assistant in turn with a user first, tool results first
+in their message and one for each call, system turns between the others where the model takes them.
+A call of this very dialect goes back block by block, with every field that it came with.
 """
 
 import base64
@@ -14,6 +14,7 @@ import binascii
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import assert_never
 
 from msgspec import Raw
 
@@ -57,7 +58,7 @@ Item = dict[str, object]
 Cacheable = Text | Image | Document | SearchResult | ToolCall | ToolResult | Tool
 
 OPENING = "(continue)"
-"""What the user is made to say where a conversation begins with the assistant: the API wants a user."""
+"""What the user says where the assistant begins a conversation: the API wants a user first."""
 
 MOST_BREAKPOINTS = 4
 """Cache breakpoints in one call; with more the API refuses it."""
@@ -138,7 +139,7 @@ class TurnWriter:
         return item
 
     def mark(self, cache: Cache, path: str) -> Item | None:
-        """Return a cache breakpoint, which the client has at `path`; None where the model takes none."""
+        """Return the cache breakpoint that the client has at `path`; None where none is taken."""
         if self._own:
             return self.whole(_mark(cache.ttl), path)
         if not self._target.takes.breakpoints:
@@ -173,14 +174,7 @@ class TurnWriter:
         """
         turns = self._call.turns
         if self._own:
-            return [
-                self.whole(
-                    {"role": turn.role, "content": self._content(turn.parts, f"{turn.path}.content")},
-                    turn.path,
-                )
-                for turn in turns
-                if turn.path != "system"
-            ]  # fmt: skip
+            return [self._own_message(turn) for turn in turns if turn.path != "system"]
         if self._call.prefill and not self._target.takes.prefill:
             why = "the upstream of this model cannot continue an assistant turn"
             raise Untranslatable(why, param=turns[-1].path)
@@ -190,6 +184,10 @@ class TurnWriter:
         if written[-1].role == "assistant":
             _trim(written[-1].blocks)
         return [{"role": message.role, "content": message.blocks} for message in written]
+
+    def _own_message(self, turn: Turn) -> Item:
+        content = self._content(turn.parts, f"{turn.path}.content")
+        return self.whole({"role": turn.role, "content": content}, turn.path)
 
     def _content(self, parts: Sequence[Part], path: str) -> str | list[Item]:
         """Return a field at `path` in the shape that the client gave it: a string, or blocks."""
@@ -290,6 +288,8 @@ class TurnWriter:
                 self.lose(f"{part.path}.input_audio")
             case Video() | Opaque():
                 self.lose(part.path)
+            case _:
+                assert_never(part)
         return []
 
     def _say(self, part: Text) -> list[Item]:

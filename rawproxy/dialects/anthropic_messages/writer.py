@@ -3,11 +3,12 @@
 Layer: dialects. The part of `anthropic_messages` that speaks to its clients.
 Spec: https://platform.claude.com/docs/en/build-with-claude/streaming
 
-Blocks are open one at a time and counted from 0: clients index their list of blocks by it. Usage that
-an upstream tells late is in `message_delta`, so that one waits for the end.
+Blocks are open one at a time and counted from 0: clients index their list of blocks by it. Usage
+that an upstream tells late is in `message_delta`, so that one waits for the end.
 """
 
 from collections.abc import Iterator
+from typing import assert_never
 
 from msgspec import Raw
 
@@ -59,7 +60,10 @@ _TIERS = {"standard": "standard", "priority": "priority", "batch": "batch", "def
 _DELTA = (
     b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":%b}\n\n'
 )
-_START = b'event: content_block_start\ndata: {"type":"content_block_start","index":%d,"content_block":%b}\n\n'  # fmt: skip
+_START = (
+    b"event: content_block_start\ndata: "
+    b'{"type":"content_block_start","index":%d,"content_block":%b}\n\n'
+)
 _STOP = b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%d}\n\n'
 _PING = b'event: ping\ndata: {"type":"ping"}\n\n'
 _TEXT_OPENS = b'{"type":"text","text":""}'
@@ -219,6 +223,8 @@ class ReplyWriter:
             case Fail():
                 self._over = True
                 return sse.write(encode(error_of(event)), name=b"error")
+            case _:
+                assert_never(event)
         return b""
 
     def _start(self, start: Start) -> bytes:

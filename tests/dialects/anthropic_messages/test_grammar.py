@@ -1,4 +1,4 @@
-"""rawproxy.dialects.anthropic_messages.grammar: what a stream promises, and each way to break it."""
+"""rawproxy.dialects.anthropic_messages.grammar: the rules, and each way to break one."""
 
 import json
 from pathlib import Path
