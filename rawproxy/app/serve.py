@@ -12,7 +12,8 @@ import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -42,6 +43,7 @@ from rawproxy.net.downstream import Downstream, Handler
 from rawproxy.net.drive import Sweeper
 from rawproxy.net.listen import Connections, accept, open_tcp, open_unix
 from rawproxy.net.server import Server, Setup
+from rawproxy.net.upstream import Upstreams
 from rawproxy.wire.fields import is_loopback
 
 __all__ = ["Proxy", "main", "open_proxy", "run_in_thread", "setup_of"]
@@ -89,10 +91,14 @@ def _seal_key(config: Config) -> bytes:
     """
     if config.server.seal_key:
         return config.server.seal_key.encode()
-    keys = [key for _, upstream in sorted(config.upstreams.items()) for key in upstream.keys]
+    keys = _keys(config)
     if not keys:
         return secrets.token_bytes()
     return hashlib.sha256(b"\0".join([b"rawproxy seal", *(key.encode() for key in keys)])).digest()
+
+
+def _keys(config: Config) -> list[Secret]:
+    return [key for _, upstream in sorted(config.upstreams.items()) for key in upstream.keys]
 
 
 class Proxy:
@@ -110,11 +116,11 @@ class Proxy:
         self.admin_url = ""
         self.draining = False
         self.metrics = Metrics()
-        self._sweeper = Sweeper(_period(config))
+        self._sweeper = Sweeper(_period(config), Upstreams())
         self._server = Server(setup_of(config), self._keep, self._sweeper)
         self._connections = Connections(config.server.limits.connections)
         self._accepting: list[trio.CancelScope] = []
-        self._unix_paths: list[str] = []
+        self._unix: list[tuple[Path, int]] = []  # socket files of ours, with their inodes
 
     @property
     def embedded_models(self) -> list[str]:
@@ -135,12 +141,15 @@ class Proxy:
             self._listen(nursery, sock, self._handler(sock))
             self.urls.append(_url(text, sock))
         for sock in admin:
-            self._listen(nursery, sock, self._admin().handle)
+            self._listen(nursery, sock, self._admin().handle, drains=False)
             self.admin_url = _url(self.config.admin.listen, sock)
 
     def reload(self, config: Config) -> None:
         """Swap the configuration: exchanges under way keep the old one, listeners stay as they are."""
-        self._server.setup = setup_of(config)
+        old, new = self._server.setup, setup_of(config)
+        if not (config.server.seal_key or _keys(config)):
+            new = replace(new, seal_key=old.seal_key)  # a random one lasts as long as the process
+        self._server.setup = new
         self.config = config
 
     async def drain(self) -> None:
@@ -161,9 +170,12 @@ class Proxy:
     def close(self) -> None:
         """Let go of pooled connections and socket files."""
         self._server.upstreams.close()
-        for path in self._unix_paths:
-            Path(path).unlink(missing_ok=True)
-        self._unix_paths.clear()
+        for path, inode in self._unix:
+            # Another process may have put its own there meanwhile.
+            with suppress(FileNotFoundError):
+                if path.stat().st_ino == inode:
+                    path.unlink()
+        self._unix.clear()
 
     def _is_embedded(self, model: str) -> bool:
         if "*" in model:
@@ -192,16 +204,20 @@ class Proxy:
         self.metrics.running.set(len(self._sweeper.runs))
         self.metrics.upstream_connections.set(self._server.upstreams.open)
 
-    def _listen(self, nursery: trio.Nursery, sock: socket.socket, handler: Handler) -> None:
+    def _listen(
+        self, nursery: trio.Nursery, sock: socket.socket, handler: Handler, *, drains: bool = True
+    ) -> None:
         if sock.family == socket.AF_UNIX:
-            self._unix_paths.append(sock.getsockname())
+            path = Path(sock.getsockname())
+            self._unix.append((path, path.stat().st_ino))
 
         def connect(conn: Conn) -> Downstream:
             return Downstream(conn, self.config.server.limits, handler, self._server.refuse)
 
         async def accepting() -> None:
             with sock, trio.CancelScope() as scope:
-                self._accepting.append(scope)
+                if drains:  # the admin pages tell how a drain goes
+                    self._accepting.append(scope)
                 await accept(
                     sock, self._connections, connect, nursery.start_soon,
                     self.config.server.limits.write_seconds,

@@ -215,12 +215,14 @@ class PassBody:
     """Both ends speak one dialect and no stream: the body is held until it is whole, and looked at.
 
     Args:
-        dialect: the one both speak.
+        dialect: the one both speak; None for a body that is no reply.
         limit: bytes; a longer body is passed on as it comes, unobserved.
+        framed: the body's length is told by its framing. Else its end may be a break.
     """
 
-    def __init__(self, dialect: Dialect, *, limit: int) -> None:
+    def __init__(self, dialect: Dialect | None, *, limit: int, framed: bool = True) -> None:
         self.tally = Tally()
+        self._framed = framed
         self._dialect = dialect
         self._limit = limit
         self._held: list[bytes] = []
@@ -250,13 +252,15 @@ class PassBody:
             UpstreamNonsense: it is not JSON.
         """
         if self._size > self._limit:
+            _check_framed(self._framed)
             return []
         body = b"".join(self._held)
         _check_json(body)
-        try:
-            self.tally.note(self._dialect.read_reply(body, Back()))
-        except UpstreamNonsense:
-            self.tally.unknown += 1
+        if self._dialect is not None:
+            try:
+                self.tally.note(self._dialect.read_reply(body, Back()))
+            except UpstreamNonsense:
+                self.tally.unknown += 1
         self.tally.bearing = self.tally.bearing or self.tally.failure is None
         return [body]
 
@@ -271,10 +275,15 @@ class PassBody:
 
 
 class RawPipe:
-    """Nobody looks: a coded reply, whose framing alone tells whether it is whole."""
+    """Nobody looks: a coded reply, whose framing alone tells whether it is whole.
 
-    def __init__(self) -> None:
+    Args:
+        framed: it has such a framing. Else its end may be a break, and is taken for one.
+    """
+
+    def __init__(self, *, framed: bool) -> None:
         self.tally = Tally()
+        self._framed = framed
 
     broken = False
 
@@ -290,6 +299,7 @@ class RawPipe:
 
     def close(self) -> list[bytes]:
         """Return nothing."""
+        _check_framed(self._framed)
         return []
 
     def fail(self, fail: Fail) -> list[bytes]:
@@ -501,6 +511,11 @@ class TranslatePipe:
     def _over(self) -> bool:
         """Whether End or Fail was said: nothing follows."""
         return self.tally.ended or self.tally.failure is not None
+
+
+def _check_framed(framed: bool) -> None:
+    if not framed:
+        raise UpstreamCut("the upstream's body ended with its connection: it may not be whole")
 
 
 def _check_json(body: bytes) -> None:

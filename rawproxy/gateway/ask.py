@@ -18,7 +18,10 @@ from rawproxy.wire import splice
 from rawproxy.wire.fields import get
 from rawproxy.wire.http import Fields
 
-__all__ = ["Ask"]
+__all__ = ["LONGEST_MODEL", "Ask"]
+
+LONGEST_MODEL = 256
+"""Characters. Names are kept in records and shown in headers; an ARN has 150."""
 
 
 @dataclass(slots=True)
@@ -64,6 +67,8 @@ class Ask:
             self.model = decode(model or b"null", str)
         except ValueError:
             raise ClientError("model: expected a string", param="model") from None
+        if len(self.model) > LONGEST_MODEL:
+            raise ClientError(f"model: longer than {LONGEST_MODEL} characters", param="model")
         self.stream = not self.counts and (stream or b"").strip(b'"') == b"true"
         self.choices = int(n) if n is not None and n.isdigit() and len(n) < 4 else 1
 

@@ -4,6 +4,7 @@ Layer: gateway.
 """
 
 from dataclasses import dataclass, field
+from urllib.parse import unquote_to_bytes
 
 from msgspec.structs import replace
 
@@ -73,8 +74,10 @@ class Attempt:
         """
         passed = self.dialect is ask.dialect
         coded = get(fields, b"content-encoding") not in (None, b"", b"identity")
-        if passed and (coded or ask.counts):
-            return RawPipe()
+        # Where the body ends with its connection, a break and an end look alike.
+        framed = any(name in (b"content-length", b"transfer-encoding") for name, _ in fields)
+        if passed and coded:
+            return RawPipe(framed=framed)
         if coded:
             raise UpstreamNonsense(
                 "the upstream answered in a content coding that nobody asked for"
@@ -86,7 +89,9 @@ class Attempt:
                 edit=self._drop_usage if self.drops_usage else None,
             )  # fmt: skip
         if passed and not streams and not ask.stream:
-            return PassBody(ask.dialect, limit=timing.frame_bytes)
+            return PassBody(
+                None if ask.counts else ask.dialect, limit=timing.frame_bytes, framed=framed
+            )
         return TranslatePipe(self._source(streams, timing), self._sink(ask), choices=ask.choices)
 
     def engine_pipe(self, ask: Ask) -> TranslatePipe:
@@ -148,7 +153,9 @@ def _request(ask: Ask, candidate: Candidate, key: Key, timing: Timing) -> Attemp
     made.target = upstream.path(dialect.NAME, "/count_tokens" if ask.counts else "").encode()
     if dialect is ask.dialect and (query := _kept_query(ask.query)):
         made.target += b"?" + query
-    kept = kept_of_request(ask.fields, ask.dialect.NAME, dialect.NAME)
+    kept = kept_of_request(
+        ask.fields, ask.dialect.NAME, dialect.NAME, own_credential=ask.credential is not None
+    )
     made.fields = upstream.fields(dialect.NAME, key.secret, kept, stream=ask.stream)
     return made
 
@@ -170,5 +177,7 @@ def _pass_body(made: Attempt, ask: Ask, timing: Timing) -> None:
 def _kept_query(query: bytes) -> bytes:
     """Return the query without `key`, which is a credential."""
     return b"&".join(
-        part for part in query.split(b"&") if part and part.partition(b"=")[0].lower() != b"key"
+        part
+        for part in query.split(b"&")
+        if part and unquote_to_bytes(part.partition(b"=")[0]).lower() != b"key"
     )

@@ -159,6 +159,15 @@ class Exchange:
         )  # fmt: skip
 
     @property
+    def told_whole(self) -> bool:
+        """Whether the client has been sent everything, terminator included."""
+        pipe = self._pipe
+        if not (self.output_sent and self.ask.stream and pipe is not None and pipe.tally.ended):
+            return False
+        self._ended(pipe)
+        return True
+
+    @property
     def head_sent(self) -> bool:
         """Whether a status went downstream: from then on there is no other one."""
         return self.record.status != 0
@@ -195,13 +204,13 @@ class Exchange:
             key = self._pick(candidate, now)
             if isinstance(key, float):
                 self._none_ready(candidate, key - now)
-                self._candidates.pop(0)
+                self._leave_candidate()
                 continue
             try:
                 made = attempt(self.ask, candidate, key, self._site.timing)
             except ClientError as error:
                 self._failure = self._failure or (client_fail(error), None)
-                self._candidates.pop(0)
+                self._leave_candidate()
                 continue
             return self._try(made)
         return self._give_up()
@@ -211,6 +220,11 @@ class Exchange:
             return candidate.upstream.pool.pick(now, candidate.model, self._tried)
         # The client's own credential: one try at each candidate.
         return Key(self.ask.credential)
+
+    def _leave_candidate(self) -> None:
+        """Go on to the next candidate; it may be another model behind the same keys."""
+        self._candidates.pop(0)
+        self._tried.clear()
 
     def _none_ready(self, candidate: Candidate, wait: float) -> None:
         """Note that no key of `candidate` can be used now; `wait` is seconds until one can."""
@@ -257,10 +271,15 @@ class Exchange:
         if status >= 400:
             self._reply = _Reply(status, fields, None)
             return Preview()
+        if self.head_sent and get(fields, b"content-encoding") not in (None, b"", b"identity"):
+            # The head went with a keepalive, and said nothing of a coding.
+            return self.on_failed(UpstreamNonsense("the upstream's reply is coded"), now)
         try:
             self._pipe = made.pipe(self.ask, fields, self._site.timing)
         except UpstreamError as error:
             return self.on_failed(error, now)
+        except ClientError as error:  # the upstream took the call, we cannot read it
+            return self._failed(client_fail(error), None, now)
         self._reply = _Reply(status, fields, self._pipe)
         return Preview()
 
@@ -276,10 +295,10 @@ class Exchange:
         reply = self._reply
         assert reply is not None
         if reply.pipe is None:
-            if reply.size < ERROR_BYTES:
-                reply.held.append(data)
-                reply.size += len(data)
-            return Preview()
+            reply.held.append(data)
+            reply.size += len(data)
+            # More than we read of it: it may have no end at all.
+            return Preview() if reply.size <= ERROR_BYTES else self._refused_upstream(reply, now)
         try:
             parts = reply.pipe.feed(data)
         except UpstreamError as error:
@@ -323,6 +342,8 @@ class Exchange:
         """Learn that the attempt broke before its end; `final`: there is no time for another one."""
         if self._pipe is not None and self._pipe.tally.whole:
             return self.on_end(now)  # after Stop a broken connection takes nothing away
+        if self._reply is not None and self._reply.pipe is None:
+            return self._refused_upstream(self._reply, now, cut=True)
         if final:
             del self._candidates[1:]
         return self._failed(fail_of(error), None, now)
@@ -436,11 +457,11 @@ class Exchange:
         if found.then == "answer":
             self._candidates.clear()
         elif found.then == "candidate":
-            self._candidates.pop(0)
+            self._leave_candidate()
         return self._next(now)
 
-    def _refused_upstream(self, reply: _Reply, now: float) -> Step:
-        """Decide on a reply with an error status, its body read."""
+    def _refused_upstream(self, reply: _Reply, now: float, *, cut: bool = False) -> Step:
+        """Decide on a reply with an error status; its body was read, or as much of it as came."""
         made = self._made()
         assert made.dialect is not None
         body = b"".join(reply.held)
@@ -448,7 +469,8 @@ class Exchange:
         fail = with_retry_after(fail, self._retry_after(reply.fields))
         kept = kept_of_reply(reply.fields, translated=True)
         answer = None
-        if made.dialect is self.ask.dialect and not get(reply.fields, b"content-encoding"):
+        passes = made.dialect is self.ask.dialect and not get(reply.fields, b"content-encoding")
+        if passes and not cut and reply.size <= ERROR_BYTES:
             # The client's own dialect: it knows the vendor's words better than ours.
             answer = Answer(reply.status, [*self._kind(reply, True), *kept], body)
         else:

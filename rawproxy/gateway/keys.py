@@ -16,13 +16,25 @@ import enum
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-__all__ = ["FIRST_REST", "FORBIDDEN_REST", "LONGEST_REST", "Key", "KeyPool", "Outcome", "Secret"]
+__all__ = [
+    "FIRST_REST",
+    "FORBIDDEN_REST",
+    "LONGEST_BELIEVED",
+    "LONGEST_REST",
+    "Key",
+    "KeyPool",
+    "Outcome",
+    "Secret",
+]
 
 FIRST_REST = 5.0
 """Seconds a limited key rests where the upstream named no time; doubled each time in a row."""
 
 LONGEST_REST = 60.0
 """Seconds. The large APIs count their rate limits per minute. A time that the upstream names may be longer."""
+
+LONGEST_BELIEVED = 3600.0
+"""Seconds of a `Retry-After` that a key rests: a slip of the upstream must not cost it for ever."""
 
 FORBIDDEN_REST = 600.0
 """Seconds a key rests for a model that it may not use: rights change rarely, but they do."""
@@ -76,7 +88,7 @@ class Key:
             outcome: how it ended.
             now: seconds.
             model: what was asked of the upstream.
-            retry_after: seconds the upstream asked for, if it did. Believed as it stands.
+            retry_after: seconds the upstream asked for, if it did. Believed, up to LONGEST_BELIEVED.
         """
         match outcome:  # NOT_THE_KEY teaches nothing
             case Outcome.OK:
@@ -84,11 +96,13 @@ class Key:
             case Outcome.DENIED:
                 self.dead = True
             case Outcome.FORBIDDEN:
-                self.resting_models[model] = now + FORBIDDEN_REST
+                resting = {name: at for name, at in self.resting_models.items() if at > now}
+                self.resting_models = resting | {model: now + FORBIDDEN_REST}
             case Outcome.LIMITED:
                 rest = min(FIRST_REST * 2**self.limits_in_a_row, LONGEST_REST)
                 self.limits_in_a_row += 1
-                self.rest_until = now + (rest if retry_after is None else retry_after)
+                wanted = rest if retry_after is None else min(retry_after, LONGEST_BELIEVED)
+                self.rest_until = now + wanted
 
     def ready_at(self, model: str) -> float:
         """Return when it may be used for `model`; `inf` when it is dead."""

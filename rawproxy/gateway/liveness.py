@@ -112,10 +112,9 @@ class Clocks:
         """No attempt is under way."""
         self._attempt_clock = None
 
-    def wrote(self, now: float) -> None:
-        """Bytes went downstream and none wait."""
+    def spoke(self, now: float) -> None:
+        """A keepalive was due and is dealt with, whether or not anything could be said."""
         self.downstream_at = now
-        self._blocked_since = None
 
     def progressed(self, now: float, *, left: bool) -> None:
         """The client took some bytes at `now` (or none yet, the first time); `left`: more wait."""
@@ -129,11 +128,14 @@ class Clocks:
 
     def due(self, now: float) -> Due | None:
         """Return what is due at `now`, the most final first; None when nothing is."""
+        if self._blocked_since is not None and self._passed(
+            self._blocked_since, self._write_seconds, now
+        ):
+            return Due.WRITE
         if self._passed(self._started, self._timing.total_seconds, now):
             return Due.TOTAL
         if self._blocked_since is not None:
-            late = self._passed(self._blocked_since, self._write_seconds, now)
-            return Due.WRITE if late else None
+            return None  # backpressure: neither the upstream's silence nor ours
         if self._attempt_clock is not None and self._passed(
             self._attempt_since, self._limit(self._attempt_clock), now
         ):

@@ -154,29 +154,42 @@ _OWN_PREFIX = {
 _ALL_OWN = tuple({prefix for prefixes in _OWN_PREFIX.values() for prefix in prefixes})
 
 
-def kept_of_request(fields: Fields, client: str, upstream: str) -> Fields:
+# They name an account.
+_ORGANISATION = (b"openai-organization", b"anthropic-organization-id", b"openai-project")
+
+
+def kept_of_request(
+    fields: Fields, client: str, upstream: str, *, own_credential: bool = False
+) -> Fields:
     """Return those of a client's header fields that may go upstream.
 
     Args:
         fields: all of them.
         client: the dialect that the client speaks.
         upstream: the dialect that the upstream is asked in. Another one: nothing is kept.
+        own_credential: the client's own credential goes with it. Else fields that name an account
+            stay here: with our key they are refused, and the key would be blamed for it.
+
+    A field that came several times is one, its values joined (RFC 9110 5.3).
     """
     if client != upstream:
         return []
     own = _OWN_PREFIX[client]
     connection = hop_by_hop(fields)
-    return [
-        (name, value)
-        for name, value in fields
-        if name not in _NEVER
-        and name not in connection
-        and not name.startswith(_NEVER_PREFIX)
-        and (name.startswith(own) or not name.startswith(_ALL_OWN))
-    ]
+    kept: dict[bytes, bytes] = {}
+    for name, value in fields:
+        if (
+            name in _NEVER
+            or name in connection
+            or name.startswith(_NEVER_PREFIX)
+            or (name.startswith(_ALL_OWN) and not name.startswith(own))
+            or (name in _ORGANISATION and not own_credential)
+        ):
+            continue
+        kept[name] = kept[name] + b", " + value if name in kept else value
+    return list(kept.items())
 
 
-_ORGANISATION = (b"openai-organization", b"anthropic-organization-id", b"openai-project")
 _NOT_BACK = HOP_BY_HOP | frozenset({
     b"set-cookie", b"set-cookie2", b"content-length", b"content-type", b"content-encoding", b"date", b"server",
     b"alt-svc", b"strict-transport-security", b"vary", b"cache-control", b"www-authenticate", b"location",

@@ -31,7 +31,7 @@ class AttemptNote(msgspec.Struct, frozen=True, omit_defaults=True):
     status: int | None = None
 
 
-class Record(msgspec.Struct, omit_defaults=True):
+class Record(msgspec.Struct):
     """One exchange. Times in seconds unless the name says ms; `started` is Unix time."""
 
     exchange: str

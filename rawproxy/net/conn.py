@@ -7,6 +7,7 @@ cancelled can be resumed, and nobody else's bytes can get in between.
 
 import contextlib
 import errno
+import select
 import socket
 import struct
 
@@ -26,6 +27,9 @@ KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 30, 10, 3
 UNACKNOWLEDGED_SECONDS = 30.0
 """How long sent bytes may stay unacknowledged, and a window closed (RFC 9293 3.8.3)."""
 
+LONGEST_TIMEOUT = 86400.0
+"""Seconds; the kernel counts milliseconds in 31 bits."""
+
 # l_onoff 1, l_linger 0: close() sends RST.
 _RESET = struct.pack("ii", 1, 0)
 
@@ -40,7 +44,7 @@ def tune(sock: socket.socket, unacknowledged_seconds: float = UNACKNOWLEDGED_SEC
         ("TCP_KEEPIDLE", KEEPALIVE_IDLE),
         ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL),
         ("TCP_KEEPCNT", KEEPALIVE_COUNT),
-        ("TCP_USER_TIMEOUT", int(unacknowledged_seconds * 1000)),
+        ("TCP_USER_TIMEOUT", int(min(unacknowledged_seconds, LONGEST_TIMEOUT) * 1000)),
     ):
         if hasattr(socket, option):  # not every system has each of them
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
@@ -100,7 +104,7 @@ class Conn:
         if self._early:
             early, self._early = self._early, b""
             return early
-        while True:
+        while not self._tls.ended:
             data = await self._read()
             if not data:
                 self._tls.eof()
@@ -108,8 +112,9 @@ class Conn:
             plain = self._tls.feed(data)
             if ciphertext := self._tls.take():
                 await self._write(ciphertext)
-            if plain or self._tls.ended:
+            if plain:
                 return plain
+        return b""
 
     def send_now(self, data: bytes) -> bool:
         """Hand `data` to the kernel, as far as it takes it now; False when some of it waits.
@@ -120,8 +125,9 @@ class Conn:
         if self._tls is not None:
             data = self._tls.send([data])
         if self._pending:
-            self._pending += data
-            return False
+            data = self._pending + data
+        if not data:
+            return True
         try:
             sent = self._sock.send(data)
         except BlockingIOError:
@@ -154,6 +160,12 @@ class Conn:
         except OSError:
             return False
         return False
+
+    def is_hung_up(self) -> bool:
+        """Return whether the peer has closed or reset, even where its bytes were not all read."""
+        poll = select.poll()
+        poll.register(self._sock, select.POLLRDHUP)
+        return bool(poll.poll(0))
 
     def close(self) -> None:
         """Close, with a close_notify where the kernel takes it at once. Closing again does nothing."""

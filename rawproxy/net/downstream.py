@@ -24,8 +24,14 @@ from rawproxy.wire.http1 import Limits as HeadLimits
 
 __all__ = ["ClientGone", "Downstream", "Request", "Response"]
 
+NO_CONTENT = 204
+
 PIPELINED_BYTES = 65536
 """Bytes of later requests that are read while one is served; after them the client has to wait."""
+
+
+WATCH_SECONDS = 0.25
+"""How often a client that has sent too much ahead is looked at: its socket is not read any more."""
 
 
 class ClientGone(Exception):
@@ -47,10 +53,14 @@ class Response:
         conn: the client's connection.
         request: what is answered: its version and method decide the framing.
         keep_alive: whether the connection may go on afterwards.
+        write_seconds: how long an answer outside of any exchange may take.
     """
 
-    def __init__(self, conn: Conn, head: RequestHead, *, keep_alive: bool) -> None:
+    def __init__(
+        self, conn: Conn, head: RequestHead, *, keep_alive: bool, write_seconds: float
+    ) -> None:
         self._conn = conn
+        self._write_seconds = write_seconds
         self._bodiless = head.method == b"HEAD"
         self._chunks = head.version == b"1.1"
         self.keep_alive = keep_alive
@@ -63,7 +73,9 @@ class Response:
 
     async def answer(self, status: int, fields: Fields, body: bytes) -> None:
         """Write a whole response."""
-        framed = [*fields, (b"content-length", str(len(body)).encode())]
+        framed = fields
+        if status != NO_CONTENT:  # RFC 9110 8.6: it has no length either
+            framed = [*fields, (b"content-length", str(len(body)).encode())]
         self.begun = True
         head = write_response_head(status, self._framed(framed))
         await self._send(head if self._bodiless else head + body)
@@ -93,9 +105,15 @@ class Response:
         self.keep_alive = False
         self._conn.abort()
 
-    async def flush(self) -> None:
-        """Write what waits from before."""
-        await self._send(b"")
+    def push(self) -> None:
+        """Hand the kernel what waits, as far as it takes it now."""
+        if self._conn.pending:
+            self._push(b"")
+
+    @property
+    def flushed(self) -> bool:
+        """Whether the kernel has taken everything."""
+        return not self._conn.pending
 
     def _beginning(self, status: int, fields: Fields, parts: list[bytes]) -> bytes:
         if self.begun:
@@ -121,27 +139,40 @@ class Response:
         if self.gone:
             return
         try:
+            before = self._conn.pending
             done = self._conn.send_now(data)
         except OSError:
-            return  # the watcher, or the next write, finds out
-        if self.clocks is not None:
+            return  # the watcher finds out
+        if self.clocks is not None and (done or not before):
             self.clocks.progressed(trio.current_time(), left=not done)
 
     async def _send(self, data: bytes) -> None:
         if self.gone:
             return
         clocks = self.clocks
+        if clocks is None:
+            await self._send_unclocked(data)
+            return
         try:
             done = self._conn.send_now(data)
-            if clocks is not None:
-                clocks.progressed(trio.current_time(), left=not done)
+            clocks.progressed(trio.current_time(), left=not done)
             while not done:
                 before = self._conn.pending
                 done = await self._conn.flush_some()
-                if clocks is not None and self._conn.pending < before:
+                if self._conn.pending < before:
                     clocks.progressed(trio.current_time(), left=not done)
         except OSError as error:
             raise ClientGone from error
+
+    async def _send_unclocked(self, data: bytes) -> None:
+        """Write an answer of ours, outside of any exchange: it has one limit for all of it."""
+        with trio.move_on_after(self._write_seconds) as scope:
+            try:
+                await self._conn.send(data)
+            except OSError as error:
+                raise ClientGone from error
+        if scope.cancelled_caught:
+            raise ClientGone
 
 
 Handler = Callable[[Request, Response, "Downstream"], Awaitable[None]]
@@ -200,7 +231,9 @@ class Downstream:
         if request is None:
             return False
         keep = self._reader.keep_alive and not self.draining
-        response = Response(self.conn, request.head, keep_alive=keep)
+        response = Response(
+            self.conn, request.head, keep_alive=keep, write_seconds=self._limits.write_seconds
+        )
         await self._handler(request, response, self)
         return response.keep_alive and not self.conn.closed
 
@@ -285,11 +318,13 @@ class Downstream:
                 self._reader.feed(data)
         except (OSError, HttpError):
             return
-        await trio.sleep_forever()
+        while not self.conn.is_hung_up():  # the kernel tells a hang-up, but trio not to us
+            await trio.sleep(WATCH_SECONDS)
 
     async def _answer_broken(self, error: HttpError) -> None:
         # Where the head could not be read, its path is not known either.
         head = self._reader.head or RequestHead(b"GET", b"/", [])
-        response = Response(self.conn, head, keep_alive=False)
-        with trio.move_on_after(self._limits.write_seconds):
-            await self._refuse(error, head, response)
+        limit = self._limits.write_seconds
+        await self._refuse(
+            error, head, Response(self.conn, head, keep_alive=False, write_seconds=limit)
+        )

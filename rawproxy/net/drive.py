@@ -40,6 +40,9 @@ _WORDS = {
 
 _log = logging.getLogger("rawproxy")
 
+LARGE_BODY = 524288
+"""Bytes of a request that are read in a thread: half a MiB is read in some milliseconds at worst."""
+
 DRAINED = "the proxy is shutting down"
 
 
@@ -72,10 +75,11 @@ class Run:
         self._attempt_scope: trio.CancelScope | None = None
         self._late: Due | str | None = None  # why the attempt's scope was cancelled
         self._outcome: Outcome | None = None  # why the whole scope was
+        self._ended = False
         response.clocks = clocks
 
-    async def run(self, downstream: Downstream) -> Record:
-        """Run the exchange to its end, and return its record."""
+    async def run(self, downstream: Downstream) -> None:
+        """Run the exchange to its end."""
         with self._scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch, downstream)
@@ -88,24 +92,41 @@ class Run:
                     _log.exception("exchange %s", self._exchange.ask.id)
                     await self._crash()
                 nursery.cancel_scope.cancel()
-        outcome = "client_gone" if self._response.gone else self._outcome
-        if outcome is not None:
+        if self._outcome == "client_gone" and self._exchange.told_whole and self._response.flushed:
+            self._outcome = None  # it left at the terminator, with everything it had asked for
+        if self._outcome is not None or self._response.gone:
             self._response.abort()
+        self._ended = True
+
+    def record(self) -> Record:
+        """Return the exchange's record; the exchange is over, or was ended from outside."""
+        outcome = "client_gone" if self._response.gone else self._outcome
+        if not self._ended:
+            outcome = outcome or "failed"
         return self._exchange.on_sent(trio.current_time(), outcome).record
 
     async def _crash(self) -> None:
-        step = self._exchange.on_crash()
-        if isinstance(step, Answer) and not self._response.begun:
-            await self._response.answer(step.status, step.fields, step.body)
-        else:
-            await self._break(step.parts if isinstance(step, Break) else [])
+        """Tell the client that it was us; if even that goes wrong, end without a word."""
+        try:
+            step = self._exchange.on_crash()
+            if isinstance(step, Answer) and not self._response.begun:
+                await self._response.answer(step.status, step.fields, step.body)
+            else:
+                await self._break(step.parts if isinstance(step, Break) else [])
+        except Exception:
+            self._response.abort()
 
     # -- steps
 
     async def _steps(self) -> None:
         exchange = self._exchange
         self._clocks.streams = False
-        step = exchange.start(trio.current_time())
+        if len(exchange.ask.body) > LARGE_BODY:
+            # Reading it may take longer than everybody else may wait.
+            now = trio.current_time()
+            step = await trio.to_thread.run_sync(exchange.start, now)
+        else:
+            step = exchange.start(trio.current_time())
         self._clocks.streams = exchange.ask.stream
         while not isinstance(step, Done):
             match step:
@@ -224,6 +245,7 @@ class Run:
 
     def tick(self, now: float) -> None:
         """Do what is due at `now`. Called by the sweeper; never waits."""
+        self._response.push()
         due = self._clocks.due(now)
         match due:
             case None:
@@ -255,7 +277,7 @@ class Run:
             self._response.begin_now(step.status, step.fields, step.parts)
         elif step:
             self._response.nudge(step)
-        self._clocks.wrote(now)
+        self._clocks.spoke(now)
 
 
 class Sweeper:
@@ -263,10 +285,12 @@ class Sweeper:
 
     Args:
         period: seconds between two looks; the error of every clock.
+        upstreams: their idle connections are looked at as well.
     """
 
-    def __init__(self, period: float = 0.25) -> None:
+    def __init__(self, period: float, upstreams: Upstreams) -> None:
         self._period = period
+        self.upstreams = upstreams
         self.runs: set[Run] = set()
 
     async def sweep(self) -> None:
@@ -275,4 +299,8 @@ class Sweeper:
             await trio.sleep(self._period)
             now = trio.current_time()
             for run in tuple(self.runs):
-                run.tick(now)
+                try:
+                    run.tick(now)
+                except Exception:  # a bug of ours in one exchange stops no other one's clocks
+                    _log.exception("tick")
+            self.upstreams.sweep(now)

@@ -176,6 +176,10 @@ async def accept(
         if connections.full:
             sock.close()
             continue
-        # Our own clock tells what a client that stops reading was; the kernel's comes after it.
-        tune(sock, UNACKNOWLEDGED_SECONDS + write_seconds)
+        try:
+            # Our own clock tells what a client that stops reading was; the kernel's comes after it.
+            tune(sock, UNACKNOWLEDGED_SECONDS + write_seconds)
+        except OSError:  # it is gone already
+            sock.close()
+            continue
         start(connections.serve, connect(Conn(sock)))

@@ -22,7 +22,6 @@ from rawproxy.gateway.liveness import Clocks
 from rawproxy.gateway.record import Record
 from rawproxy.net.downstream import Downstream, Request, Response
 from rawproxy.net.drive import Run, Sweeper
-from rawproxy.net.upstream import Upstreams
 from rawproxy.wire.fields import get
 from rawproxy.wire.http import Fields, RequestHead
 
@@ -56,7 +55,7 @@ class Server:
         self.setup = setup
         self._keep = keep
         self._sweeper = sweeper
-        self.upstreams = Upstreams()
+        self.upstreams = sweeper.upstreams
 
     async def handle(
         self, request: Request, response: Response, downstream: Downstream, doors: Doors
@@ -105,9 +104,10 @@ class Server:
         )  # fmt: skip
         self._sweeper.runs.add(run)
         try:
-            self._keep(await run.run(downstream))
+            await run.run(downstream)
         finally:
             self._sweeper.runs.discard(run)
+            self._keep(run.record())
 
     async def refuse(self, error: HttpError, head: RequestHead, response: Response) -> None:
         """Answer a request that broke HTTP or a limit; the connection is closed after it."""

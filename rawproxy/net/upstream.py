@@ -5,18 +5,21 @@ A connection goes back into the pool only when its reply was read to the end, th
 it may be used again, and the peer has not spoken since.
 """
 
+import math
 import socket
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import trio
 
 from rawproxy.errors import (
+    ConfigError,
     HttpError,
     UpstreamConnectError,
     UpstreamCut,
+    UpstreamError,
     UpstreamNonsense,
     WireError,
 )
@@ -29,6 +32,9 @@ from rawproxy.wire.http1 import Limits, ResponseReader, write_request
 from rawproxy.wire.tls import Tls, client_context
 
 __all__ = ["Reply", "Upstreams"]
+
+ADDRESS_SECONDS = 1.5
+"""How long one of several addresses may take before the next one is tried."""
 
 IDLE_SECONDS = 60.0
 """How long a connection may wait in the pool; servers close theirs after 60 to 75 seconds."""
@@ -80,6 +86,13 @@ class Reply:
             if found := b"".join([event.data for event in events if isinstance(event, Body)]):
                 return found
         return b""
+
+
+async def _send_rest(link: _Link) -> None:
+    # An error here is no news: the reading side finds out.
+    with suppress(OSError):
+        while not await link.conn.flush_some():
+            pass
 
 
 async def _read(link: _Link) -> list[HttpEvent]:
@@ -142,7 +155,7 @@ class Upstreams:
                 head, rest = await self._ask(link, request, clocks)
             reply = Reply(link, head, rest)
             yield reply
-            if reply.ended and link.reader.reusable:
+            if reply.ended and link.reader.reusable and not link.conn.pending:
                 self._keep(place, link)
         finally:
             if link.idle_since == 0.0:
@@ -153,9 +166,24 @@ class Upstreams:
     ) -> tuple[ResponseHead, list[HttpEvent]]:
         clocks.waiting(trio.current_time())
         try:
-            await link.conn.send(request)
-        except OSError as error:
-            raise UpstreamCut("the upstream's connection broke") from error
+            sent = link.conn.send_now(request)
+        except OSError:
+            sent = True  # it may have answered before it closed: reading tells
+        if sent:
+            return await self._head(link, clocks)
+        # Some upstreams answer before they have read it all, and then read no more.
+        failure: UpstreamError | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_send_rest, link)
+            try:
+                return await self._head(link, clocks)
+            except UpstreamError as error:  # a nursery would wrap it
+                failure = error
+            finally:
+                nursery.cancel_scope.cancel()
+        raise failure
+
+    async def _head(self, link: _Link, clocks: Clocks) -> tuple[ResponseHead, list[HttpEvent]]:
         while True:
             events = await _read(link)
             for at, event in enumerate(events):
@@ -169,22 +197,16 @@ class Upstreams:
         scheme, host, port, ca_file = place
         conn: Conn | None = None
         why: Exception | None = None
-        for family, address in await self._resolver.resolve(host):
-            sock = socket.socket(family, socket.SOCK_STREAM)
-            try:
-                sock.setblocking(False)
-                tune(sock)
-                await _connected(sock, (address, port))
-            except OSError as error:
-                sock.close()
-                why = error
-                continue
-            except BaseException:
-                sock.close()
-                raise
-            tls = self._tls(host, ca_file) if scheme == "https" else None
-            conn = Conn(sock, tls)
-            break
+        tls = self._tls(host, ca_file) if scheme == "https" else None
+        addresses = await self._resolver.resolve(host)
+        for at, (family, address) in enumerate(addresses, 1):
+            patience = ADDRESS_SECONDS if at < len(addresses) else math.inf
+            with trio.move_on_after(patience):
+                try:
+                    conn = Conn(await _connected(family, (address, port)), tls)
+                    break
+                except OSError as error:
+                    why = error
         if conn is None:
             raise UpstreamConnectError("the upstream cannot be reached") from why
         try:
@@ -202,7 +224,10 @@ class Upstreams:
         context = self._contexts.get(ca_file)
         if context is None:
             # 30 to 100 ms each: built once, shared.
-            context = self._contexts[ca_file] = client_context(ca_file or None)
+            try:
+                context = self._contexts[ca_file] = client_context(ca_file or None)
+            except ConfigError as error:  # it was there when the configuration was read
+                raise UpstreamConnectError("the upstream's CA file cannot be read") from error
         return Tls(context, server_side=False, server_name=host)
 
     def _take(self, place: Place) -> _Link | None:
@@ -230,10 +255,14 @@ class Upstreams:
             link.conn.close()
 
     def sweep(self, now: float) -> None:
-        """Close the connections that waited too long."""
+        """Close the connections that waited too long, or whose peer has closed them."""
         for idle in self._idle.values():
-            while idle and now - idle[0].idle_since >= IDLE_SECONDS:
-                self._drop(idle.popleft())
+            for _ in range(len(idle)):
+                link = idle.popleft()
+                if now - link.idle_since < IDLE_SECONDS and link.conn.is_quiet():
+                    idle.append(link)
+                else:
+                    self._drop(link)
 
     def close(self) -> None:
         """Close all idle connections."""
@@ -242,14 +271,23 @@ class Upstreams:
                 self._drop(idle.pop())
 
 
-async def _connected(sock: socket.socket, address: tuple[str, int]) -> None:
+async def _connected(family: socket.AddressFamily, address: tuple[str, int]) -> socket.socket:
+    """Return a socket that is connected to `address`. OSError; closed when it is not to be."""
+    sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        sock.connect(address)
-    except BlockingIOError:
-        await trio.lowlevel.wait_writable(sock)
-        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code:
-            raise OSError(code, "connect failed") from None
+        sock.setblocking(False)
+        tune(sock)
+        try:
+            sock.connect(address)
+        except BlockingIOError:
+            await trio.lowlevel.wait_writable(sock)
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code:
+                raise OSError(code, "connect failed") from None
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def _tls_words(error: Exception) -> str:
