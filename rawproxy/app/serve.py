@@ -51,6 +51,9 @@ __all__ = ["Proxy", "main", "open_proxy", "run_in_thread", "setup_of"]
 _log = logging.getLogger("rawproxy")
 _records = logging.getLogger("rawproxy.record")
 
+ADMIN_CONNECTIONS = 64
+"""Open connections to the admin pages: one of a scraper, a few of people."""
+
 SWEEP_SECONDS = 0.25
 """How often the clocks are looked at; a quarter of the shortest one where that is less."""
 
@@ -119,6 +122,7 @@ class Proxy:
         self._sweeper = Sweeper(_period(config), Upstreams())
         self._server = Server(setup_of(config), self._keep, self._sweeper)
         self._connections = Connections(config.server.limits.connections)
+        self._admin_connections = Connections(ADMIN_CONNECTIONS)
         self._accepting: list[trio.CancelScope] = []
         self._unix: list[tuple[Path, int]] = []  # socket files of ours, with their inodes
 
@@ -211,6 +215,8 @@ class Proxy:
             path = Path(sock.getsockname())
             self._unix.append((path, path.stat().st_ino))
 
+        connections = self._connections if drains else self._admin_connections
+
         def connect(conn: Conn) -> Downstream:
             return Downstream(conn, self.config.server.limits, handler, self._server.refuse)
 
@@ -219,7 +225,7 @@ class Proxy:
                 if drains:  # the admin pages tell how a drain goes
                     self._accepting.append(scope)
                 await accept(
-                    sock, self._connections, connect, nursery.start_soon,
+                    sock, connections, connect, nursery.start_soon,
                     self.config.server.limits.write_seconds,
                 )  # fmt: skip
 

@@ -183,7 +183,9 @@ class PassPipe:
     def close(self) -> list[bytes]:
         """Return what the upstream left out: a blank line, the terminator."""
         tail = self._watcher.close()
-        parts = self._mended() if tail is None else [tail.raw, b"\n\n"]
+        parts = self._mended()
+        if tail is not None:
+            parts = [tail.raw, b"\n" if tail.raw.endswith(b"\n") else b"\n\n"]
         if self.tally.failure is None and not self.tally.ended:
             if not self.tally.whole:
                 raise UpstreamCut("the upstream's reply ended before it was whole")
@@ -281,7 +283,7 @@ class RawPipe:
         framed: it has such a framing. Else its end may be a break, and is taken for one.
     """
 
-    def __init__(self, *, framed: bool) -> None:
+    def __init__(self, *, framed: bool = True) -> None:
         self.tally = Tally()
         self._framed = framed
 

@@ -67,6 +67,7 @@ class Response:
         self.clocks: Clocks | None = None
         self.extra: Fields = []
         """Fields that every response of this listener gets (CORS)."""
+        self._sending = False
         self.begun = False
         self.gone = False
         """The client has left, and the reply is read on for its usage: writes go nowhere."""
@@ -107,7 +108,8 @@ class Response:
 
     def push(self) -> None:
         """Hand the kernel what waits, as far as it takes it now."""
-        if self._conn.pending:
+        # While a write waits for room, what it waits for is its own to send.
+        if self._conn.pending and not self._sending:
             self._push(b"")
 
     @property
@@ -156,6 +158,7 @@ class Response:
         try:
             done = self._conn.send_now(data)
             clocks.progressed(trio.current_time(), left=not done)
+            self._sending = not done
             while not done:
                 before = self._conn.pending
                 done = await self._conn.flush_some()
@@ -163,6 +166,8 @@ class Response:
                     clocks.progressed(trio.current_time(), left=not done)
         except OSError as error:
             raise ClientGone from error
+        finally:
+            self._sending = False
 
     async def _send_unclocked(self, data: bytes) -> None:
         """Write an answer of ours, outside of any exchange: it has one limit for all of it."""
@@ -318,7 +323,7 @@ class Downstream:
                 self._reader.feed(data)
         except (OSError, HttpError):
             return
-        while not self.conn.is_hung_up():  # the kernel tells a hang-up, but trio not to us
+        while not self.conn.is_hung_up():  # noqa: ASYNC110 - the kernel knows, and tells nobody
             await trio.sleep(WATCH_SECONDS)
 
     async def _answer_broken(self, error: HttpError) -> None:

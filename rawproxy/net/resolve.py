@@ -49,6 +49,7 @@ class Resolver:
         self._lookup = lookup
         self._limiter: trio.CapacityLimiter | None = None
         self._cache: dict[str, tuple[float, list[Address]]] = {}
+        self._asking: dict[str, trio.Event] = {}
 
     async def resolve(self, host: str) -> list[Address]:
         """Return the addresses of `host`, in the order to try.
@@ -59,24 +60,39 @@ class Resolver:
         literal = _literal(host)
         if literal is not None:
             return [literal]
-        now = trio.current_time()
         until, addresses = self._cache.get(host, (0.0, []))
-        if now >= until:
-            addresses = await self._ask(host)
-            keep = POSITIVE_SECONDS if addresses else NEGATIVE_SECONDS
-            self._cache[host] = (trio.current_time() + keep, addresses)
+        if trio.current_time() >= until:
+            await self._asked(host).wait()
+            _, addresses = self._cache[host]
         if not addresses:
             raise UpstreamConnectError("the upstream's name has no address")
         return addresses
 
-    async def _ask(self, host: str) -> list[Address]:
+    def _asked(self, host: str) -> trio.Event:
+        """Return the event of the look-up under way: one for each name, whoever waits for it.
+
+        It is nobody's own task: a caller that gives up leaves it to the others, and a name whose
+        server hangs holds one thread, not one for each caller.
+        """
+        event = self._asking.get(host)
+        if event is None:
+            event = self._asking[host] = trio.Event()
+            trio.lowlevel.spawn_system_task(self._ask, host)
+        return event
+
+    async def _ask(self, host: str) -> None:
         if self._limiter is None:
             self._limiter = trio.CapacityLimiter(THREADS)
+        addresses: list[Address] = []
         try:
             found = await self._lookup(host, self._limiter)
-        except (OSError, UnicodeError):
-            return []
-        return [address for address in dict.fromkeys(found) if _usable(address[1])]
+            addresses = [address for address in dict.fromkeys(found) if _usable(address[1])]
+        except (OSError, ValueError):  # no such name, or none at all
+            pass
+        finally:
+            keep = POSITIVE_SECONDS if addresses else NEGATIVE_SECONDS
+            self._cache[host] = (trio.current_time() + keep, addresses)
+            self._asking.pop(host).set()
 
 
 def _literal(host: str) -> Address | None:

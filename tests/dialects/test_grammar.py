@@ -91,3 +91,9 @@ def test_a_wrong_name_is_told_before_anything_is_read() -> None:
 
 def test_a_violation_reads_as_a_line() -> None:
     assert str(Violation(3, "order", "a frame: too early")) == "frame 3: order: a frame: too early"
+
+
+def test_the_lf_of_a_torn_crlf_is_no_frame() -> None:
+    stream = CHAT.replace(b"\n", b"\r\n")
+    at = stream.index(b"\r\n\r\n") + 3
+    assert list(validate("openai_chat", [stream[:at], stream[at:]])) == []

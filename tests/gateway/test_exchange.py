@@ -19,8 +19,11 @@ from rawproxy.gateway.exchange import (
     Exchange,
     Finish,
     Preview,
+    Site,
 )
+from rawproxy.gateway.limits import Limits
 from rawproxy.gateway.liveness import Timing
+from rawproxy.gateway.route import Route, Router
 from tests.gateway.stories import JSON, STREAM, asked, exchange, site, up
 from tests.net.world import (
     CHAT,
@@ -287,11 +290,67 @@ def test_an_upstreams_400_reaches_the_client_in_its_words(client: str, upstream:
 def test_an_error_body_is_read_up_to_a_limit() -> None:
     made = begun(CHAT, up("one"))
     made.on_head(400, [(b"content-type", b"text/html")], 1.0)
-    for _ in range(ERROR_BYTES // 1000 + 10):
-        assert made.on_data(b"x" * 1000, 1.0) == Preview()
+    assert made.on_data(b"x" * ERROR_BYTES, 1.0) == Preview()
+    step = made.on_data(b"x", 1.0)
+    assert isinstance(step, Answer)  # not waited for any longer, and not passed on cut
+    assert b"xxx" not in step.body
+    assert step.status == 400
+
+
+def test_an_error_whose_body_is_cut_is_decided_by_its_status() -> None:
+    where = site(up("one", keys=("a",)))
+    made = exchange(where, asked())
+    step = made.start(0.0)
+    assert isinstance(step, Attempt)
+    made.on_head(429, [*JSON, (b"retry-after", b"9")], 1.0)
+    made.on_data(b'{"error": {"mess', 1.0)
+    answer = made.on_failed(UpstreamCut("cut"), 1.0)
+    assert isinstance(answer, Answer)
+    assert answer.status == 429
+    assert step.key.rest_until == 10.0
+
+
+def test_another_model_behind_the_same_keys_is_another_candidate() -> None:
+    one = up("one", keys=("a",))
+    where = Site(Router((Route("*", ("one/x", "one/y")),), {"one": one}), Timing(), Limits())
+    made = exchange(where, asked())
+    first = made.start(0.0)
+    assert isinstance(first, Attempt)
+    second = made.on_failed(UpstreamCut("cut"), 1.0)
+    assert isinstance(second, Attempt)
+    assert (first.candidate.model, second.candidate.model) == ("x", "y")
+
+
+def test_a_reply_that_nobody_can_translate_is_an_error_not_a_crash() -> None:
+    body = call(CHAT, messages=[{"role": "martian", "content": "hi"}])
+    made = exchange(site(up("one")), asked(body=body))
+    assert isinstance(made.start(0.0), Attempt)
+    step = made.on_head(200, JSON, 1.0)  # a body where a stream was asked for
+    assert isinstance(step, Answer)
+    assert step.status == 400
+
+
+def test_a_coded_reply_cannot_follow_a_keepalive() -> None:
+    made = begun(CHAT, up("one"))
+    made.on_quiet(10.0)
+    step = made.on_head(200, [*STREAM, (b"content-encoding", b"br")], 11.0)
+    assert isinstance(step, Break)
+    assert len(errors(CHAT, b"".join(step.parts))) == 1
+
+
+def test_what_may_be_a_break_is_no_end() -> None:
+    """A coded body, or a count, whose end is the end of its connection."""
+    made = begun(CHAT, up("one"))
+    made.on_head(200, [*STREAM, (b"content-encoding", b"br")], 1.0)
+    assert isinstance(made.on_data(b"\x1f\x8b", 1.0), Commit)
+    assert made.on_end(1.0) == Break([])
+    made = exchange(site(up("one", MESSAGES)), asked(MESSAGES, counts=True))
+    made.start(0.0)
+    made.on_head(200, JSON, 1.0)
+    assert made.on_data(b'{"input_tok', 1.0) == Preview()
     step = made.on_end(1.0)
     assert isinstance(step, Answer)
-    assert len(step.body) <= ERROR_BYTES + 1000
+    assert step.status == 502
 
 
 @pairs
@@ -331,7 +390,8 @@ def test_redirects_and_nonsense() -> None:
 
 def test_a_passed_coded_reply_is_not_looked_at() -> None:
     made = begun(CHAT, up("one"))
-    made.on_head(200, [*STREAM, (b"content-encoding", b"br")], 1.0)
+    head = [*STREAM, (b"content-encoding", b"br"), (b"transfer-encoding", b"chunked")]
+    made.on_head(200, head, 1.0)
     step = made.on_data(b"\x1f\x8b", 1.0)
     assert isinstance(step, Commit)
     assert fields_of(step)[b"content-encoding"] == b"br"
@@ -531,8 +591,10 @@ def test_a_count_goes_to_an_upstream_that_can() -> None:
     assert isinstance(step, Attempt)
     assert step.target == b"/v1/messages/count_tokens"
     made.on_head(200, JSON, 1.0)
-    commit = made.on_data(b'{"input_tokens":5}', 1.0)
+    assert made.on_data(b'{"input_tokens":5}', 1.0) == Preview()
+    commit = made.on_end(1.0)
     assert isinstance(commit, Commit)
+    assert commit.parts == [b'{"input_tokens":5}']
 
 
 def test_a_count_is_estimated_elsewhere_and_says_so() -> None:

@@ -8,6 +8,7 @@ import pytest
 from rawproxy.gateway.keys import (
     FIRST_REST,
     FORBIDDEN_REST,
+    LONGEST_BELIEVED,
     LONGEST_REST,
     Key,
     KeyPool,
@@ -30,7 +31,9 @@ INF = float("inf")
         ([Outcome.LIMITED, Outcome.OK, Outcome.LIMITED], None, 100 + FIRST_REST),
         ([Outcome.LIMITED], 7.0, 107.0),
         ([Outcome.LIMITED], 0.0, 100.0),
-        ([Outcome.LIMITED], 86400.0, 86500.0),
+        ([Outcome.LIMITED], LONGEST_BELIEVED - 1, 99.0 + LONGEST_BELIEVED),
+        ([Outcome.LIMITED], LONGEST_BELIEVED, 100.0 + LONGEST_BELIEVED),
+        ([Outcome.LIMITED], LONGEST_BELIEVED + 1, 100.0 + LONGEST_BELIEVED),
         ([Outcome.DENIED], None, INF),
         ([Outcome.DENIED, Outcome.OK], None, INF),
         ([Outcome.FORBIDDEN], None, 100 + FORBIDDEN_REST),

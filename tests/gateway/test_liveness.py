@@ -63,7 +63,7 @@ def test_keepalives_count_downstream_silence_whatever_the_upstream_does(seconds:
     assert made.due(seconds) is (Due.KEEPALIVE if seconds >= 10 else None)
     made.heard(9.0)
     assert made.due(seconds) is (Due.KEEPALIVE if seconds >= 10 else None)
-    made.wrote(seconds)
+    made.spoke(seconds)
     assert made.due(seconds) is None
 
 
@@ -93,10 +93,14 @@ def test_progress_starts_the_write_clock_anew() -> None:
 
 
 @pytest.mark.parametrize("seconds", [99.0, 100.0, 101.0])
-def test_the_total_wins_over_all(seconds: float) -> None:
+def test_the_total_wins_over_all_but_the_write_clock(seconds: float) -> None:
     made = clocks(Timing(total_seconds=100, keepalive_seconds=1), streams=True)
-    made.progressed(0.0, left=True)
+    made.heard(0.0)
     assert (made.due(seconds) is Due.TOTAL) is (seconds >= 100)
+    made.progressed(seconds - 1, left=True)
+    assert (made.due(seconds) is Due.TOTAL) is (seconds >= 100)
+    made.progressed(seconds - WRITE, left=True)
+    assert made.due(seconds) is Due.WRITE  # a client that is not there hears of no total
 
 
 def test_zero_switches_a_clock_off() -> None:
