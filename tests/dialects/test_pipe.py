@@ -265,7 +265,7 @@ def test_every_choice_that_was_asked_for_has_to_stop() -> None:
     [
         (b"data: t:x\n\ndata: stop\n\n", b"data: end\n\n"),
         (b"data: t:x\n\ndata: stop", b"data: stop\n\ndata: end\n\n"),
-        (b"data: t:x\n\ndata: stop\r\n", b"data: stop\r\n\n\ndata: end\n\n"),
+        (b"data: t:x\n\ndata: stop\r\n", b"data: stop\r\n\ndata: end\n\n"),
         (b"data: t:x\n\ndata: stop\n\ndata: end", b"data: end\n\n"),
         (b"data: t:x\n\ndata: end", b"data: end\n\n"),
         (b"data: t:x\n\ndata: stop\n\ndata: usage:1", b"data: end\n\n"),

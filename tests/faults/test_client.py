@@ -211,3 +211,40 @@ async def test_reading_on_has_a_limit(autojump_clock: MockClock) -> None:
         await link.aclose()
         await left.wait()
         assert 20 <= trio.current_time() - before <= 21
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_client_that_sent_too_much_ahead_and_leaves(
+    stream: bool, autojump_clock: MockClock
+) -> None:
+    """Row 24: its socket is not read any more, and its leaving is seen all the same."""
+    script, asked, left = hangs()
+    async with world(script, CHAT) as here:
+        link = await Client.connect(here.url)
+        await link.send("POST", PATH[CHAT], call(CHAT, stream=stream))
+        await asked.wait()
+        await link.stream.send_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2000)
+        await trio.testing.wait_all_tasks_blocked()
+        before = trio.current_time()
+        await link.aclose()
+        await left.wait()
+        assert trio.current_time() - before < 1
+        await here.kept()
+        assert here.record.outcome == "client_gone"
+
+
+async def test_a_client_that_leaves_at_the_terminator_had_everything(
+    autojump_clock: MockClock,
+) -> None:
+    """SDKs close at `[DONE]`; the upstream's last chunk may still be on its way."""
+    body = preamble(CHAT) + delta(CHAT, "all") + stop(CHAT) + end(CHAT)
+    script, _, left = hangs(head() + chunk(body))
+    async with world(script, CHAT) as here:
+        link = await Client.connect(here.url)
+        await link.send("POST", PATH[CHAT], call(CHAT))
+        await link.head()
+        assert (await link.read()).endswith(b"[DONE]\n\n")
+        await link.aclose()
+        await left.wait()
+        await here.kept()
+        assert here.record.outcome == "ok"

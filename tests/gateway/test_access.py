@@ -116,3 +116,10 @@ def test_other_listeners_are_not_guarded() -> None:
     Doors(guarded=False).check(fields)  # raises otherwise
     with pytest.raises(Forbidden):
         Doors().check(fields)
+
+
+def test_nobody_becomes_another_forwarded_caller_by_showing_a_digest() -> None:
+    access = Access("forward")
+    victim = access.identify([(b"x-api-key", b"victims-key")])
+    thief = access.identify([(b"x-api-key", b"sha256:" + hashed("victims-key").encode())])
+    assert victim.name != thief.name

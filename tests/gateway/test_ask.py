@@ -5,6 +5,7 @@ import json
 import pytest
 
 from rawproxy.errors import ClientError
+from rawproxy.gateway.ask import LONGEST_MODEL
 from tests.gateway.stories import asked
 from tests.net.world import CHAT, MESSAGES, call
 
@@ -51,3 +52,14 @@ def test_a_count_needs_no_limit() -> None:
 def test_strict(value: bytes, strict: bool) -> None:
     assert asked(fields=[(b"x-rawproxy-strict", value)]).strict is strict
     assert asked().strict is False
+
+
+@pytest.mark.parametrize("over", [-1, 0, 1])
+def test_a_models_name_has_a_limit(over: int) -> None:
+    ask = asked(body=json.dumps({"model": "m" * (LONGEST_MODEL + over)}).encode())
+    if over > 0:
+        with pytest.raises(ClientError, match=f"longer than {LONGEST_MODEL}"):
+            ask.look()
+    else:
+        ask.look()
+        assert len(ask.model) == LONGEST_MODEL + over

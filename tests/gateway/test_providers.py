@@ -147,3 +147,20 @@ def test_a_client_is_asked_in_its_own_dialect_where_that_is_spoken() -> None:
         CHAT,
     ]
     assert upstream.serves == ()
+
+
+@pytest.mark.parametrize("name", [b"openai-organization", b"openai-project"])
+def test_account_fields_go_with_the_clients_own_credential_only(name: bytes) -> None:
+    """With our key they are refused, and the key would be blamed for it."""
+    assert kept_of_request([(name, b"org-1")], CHAT, CHAT) == []
+    assert kept_of_request([(name, b"org-1")], CHAT, CHAT, own_credential=True) == [
+        (name, b"org-1")
+    ]
+
+
+def test_a_field_that_came_twice_is_one() -> None:
+    fields = [(b"anthropic-beta", b"a"), (b"x", b"1"), (b"anthropic-beta", b"b")]
+    assert kept_of_request(fields, MESSAGES, MESSAGES) == [
+        (b"anthropic-beta", b"a, b"),
+        (b"x", b"1"),
+    ]

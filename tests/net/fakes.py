@@ -5,6 +5,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import h11
 import trio
@@ -54,9 +55,10 @@ class FakeUpstream:
     @asynccontextmanager
     async def running(self) -> AsyncIterator["FakeUpstream"]:
         async with trio.open_nursery() as nursery:
-            listeners = await nursery.start(trio.serve_tcp, self._serve, 0)
-            host, port = listeners[0].socket.getsockname()[:2]
-            assert host in ("0.0.0.0", "::", "127.0.0.1")
+            listeners = await nursery.start(
+                partial(trio.serve_tcp, host="127.0.0.1"), self._serve, 0
+            )
+            port = listeners[0].socket.getsockname()[1]
             self.url = f"http://127.0.0.1:{port}"
             yield self
             nursery.cancel_scope.cancel()

@@ -94,3 +94,17 @@ async def test_running_out_of_descriptors_pauses_accepting(
         assert (await link.response()).status == 200
         assert trio.current_time() - before < 0.5
         await link.aclose()
+
+
+async def test_a_socket_file_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    """Two processes take turns on one path: the old one must not remove the new one's file."""
+    path = tmp_path / "p.sock"
+    config = {
+        "server": {"listen": [f"unix:{path}"]}, "admin": {"listen": ""},
+        "upstreams": {"local": {"provider": "engine"}},
+    }  # fmt: skip
+    async with open_proxy(config):
+        path.unlink()
+        with open_unix(str(path)):
+            newer = path.stat().st_ino
+    assert path.stat().st_ino == newer

@@ -74,3 +74,40 @@ async def test_names_that_point_where_no_upstream_is(address: str) -> None:
 async def test_the_system_knows_localhost() -> None:
     found = await Resolver().resolve("localhost")
     assert any(address in ("127.0.0.1", "::1") for _, address in found)
+
+
+async def test_a_name_that_hangs_is_asked_for_once_and_holds_up_nobody_else() -> None:
+    asked: list[str] = []
+
+    async def hanging(host: str, limiter: trio.CapacityLimiter) -> list[Address]:
+        asked.append(host)
+        async with limiter:
+            if host == "hangs":
+                await trio.sleep_forever()
+        return [(V4, "192.0.2.1")]
+
+    resolver = Resolver(hanging)
+    async with trio.open_nursery() as nursery:
+        for _ in range(40):
+            nursery.start_soon(resolver.resolve, "hangs")
+        await trio.testing.wait_all_tasks_blocked()
+        assert await resolver.resolve("fine") == [(V4, "192.0.2.1")]
+        nursery.cancel_scope.cancel()
+    assert asked == ["hangs", "fine"]
+
+
+async def test_a_look_up_goes_on_for_others_when_its_first_caller_leaves() -> None:
+    answer = trio.Event()
+
+    async def slow(host: str, limiter: trio.CapacityLimiter) -> list[Address]:
+        await answer.wait()
+        return [(V4, "192.0.2.1")]
+
+    resolver = Resolver(slow)
+    with trio.move_on_after(0):
+        await resolver.resolve("a")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(resolver.resolve, "a")
+        await trio.testing.wait_all_tasks_blocked()
+        answer.set()
+    assert await resolver.resolve("a") == [(V4, "192.0.2.1")]

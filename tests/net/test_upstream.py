@@ -1,12 +1,16 @@
 """The pool of upstream connections: when one is used again, and when it is not."""
 
+import socket
+
 import pytest
 import trio
 from trio.testing import MockClock
 
+from rawproxy.app.config import from_mapping
 from rawproxy.net import upstream as pool
+from rawproxy.net.resolve import Address, Resolver
 from tests.net.fakes import LAST_CHUNK, Seen, ask, chunk, head, plays, streams, whole
-from tests.net.world import CHAT, PATH, call, reply_body, reply_stream, world
+from tests.net.world import CHAT, PATH, call, error_body, reply_body, reply_stream, upstream, world
 
 BODY = reply_body(CHAT, "fine")
 STREAM = reply_stream(CHAT, "fine")
@@ -70,3 +74,98 @@ async def test_concurrent_calls_have_connections_of_their_own_and_leave_few() ->
             nursery.start_soon(ask, here.url, PATH[CHAT], call(CHAT))
         await here.kept(20)
         assert 1 <= here.upstreams["up"].accepted <= 20
+
+
+async def test_idle_connections_are_swept_and_so_are_closed_ones(autojump_clock: MockClock) -> None:
+    async with world(plays(whole(200, BODY)), CHAT) as here:
+        await ask(here.url, PATH[CHAT], call(CHAT, stream=False))
+        upstreams = here.proxy._server.upstreams
+        assert upstreams.open == 1
+        await trio.sleep(pool.IDLE_SECONDS + 1)
+        assert upstreams.open == 0
+        assert here.upstreams["up"].closed == 1
+
+
+async def test_a_connection_that_its_upstream_closed_does_not_stay(
+    autojump_clock: MockClock,
+) -> None:
+    async def script(seen: Seen, wire: trio.SocketStream) -> None:
+        await wire.send_all(whole(200, BODY))
+        await wire.aclose()
+
+    async with world(script, CHAT) as here:
+        await ask(here.url, PATH[CHAT], call(CHAT, stream=False))
+        await trio.sleep(1)
+        assert here.proxy._server.upstreams.open == 0
+
+
+@pytest.mark.parametrize("status", [413, 200])
+async def test_an_upstream_that_answers_before_it_has_read_all(status: int) -> None:
+    """It answers at the head and reads no more of eight megabytes."""
+
+    async def early(wire: trio.SocketStream) -> None:
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += await wire.receive_some(1000)
+        kind = "application/json"
+        body = BODY if status == 200 else error_body(CHAT, "invalid_request_error", "too much")
+        await wire.send_all(whole(status, body, kind, "connection: close"))
+        await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(trio.serve_tcp, early, 0)
+        url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}/v1"
+        async with world(plays(b""), CHAT, options={"up": {"base_url": url}}) as here:
+            messages = [{"role": "user", "content": "x" * 8_000_000}]
+            body = call(CHAT, stream=False, messages=messages)
+            with trio.fail_after(20):  # real time: a body of this size is read in a thread
+                got = await ask(here.url, PATH[CHAT], body)
+            assert got.status == status
+        nursery.cancel_scope.cancel()
+
+
+async def test_no_descriptor_left_is_a_bad_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world({"a": plays(whole(200, BODY)), "b": plays(whole(200, BODY))}, CHAT) as here:
+
+        async def none_left(*arguments: object) -> None:
+            await trio.lowlevel.checkpoint()
+            raise OSError(24, "Too many open files")
+
+        monkeypatch.setattr(pool, "_connected", none_left)
+        got = await ask(here.url, PATH[CHAT], call(CHAT, stream=False))
+        await here.kept()
+        assert got.status == 502
+        assert [note.ended for note in here.record.attempts] == ["server", "server"]
+
+
+async def test_a_dead_address_gives_way_to_the_next(autojump_clock: MockClock) -> None:
+    """One address whose queue is full accepts nobody; the name has another one."""
+    with trio.socket.socket() as full:
+        async with world(plays(whole(200, BODY)), CHAT) as good:
+            port = int(good.upstreams["up"].url.rpartition(":")[2])
+            await full.bind(("127.0.0.9", port))
+            full.listen(0)
+            fillers = [trio.socket.socket() for _ in range(4)]
+            async with trio.open_nursery() as nursery:
+                for filler in fillers:
+                    nursery.start_soon(filler.connect, full.getsockname())
+
+                async def both(host: str, limiter: trio.CapacityLimiter) -> list[Address]:
+                    await trio.lowlevel.checkpoint()
+                    return [(socket.AF_INET, "127.0.0.9"), (socket.AF_INET, "127.0.0.1")]
+
+                good.proxy._server.upstreams._resolver = Resolver(both)
+                good.proxy.reload(
+                    from_mapping({
+                        "server": {"listen": ["127.0.0.1:0"]},
+                        "upstreams": {"up": upstream(f"http://two.example:{port}", CHAT)},
+                        "routes": [{"model": "*", "to": ["up/m"]}],
+                    })
+                )  # fmt: skip
+                before = trio.current_time()
+                got = await ask(good.url, PATH[CHAT], call(CHAT, stream=False))
+                assert got.status == 200
+                assert trio.current_time() - before == pytest.approx(pool.ADDRESS_SECONDS, abs=0.5)
+                nursery.cancel_scope.cancel()
+            for filler in fillers:
+                filler.close()
