@@ -67,7 +67,7 @@ class Response:
         self.clocks: Clocks | None = None
         self.extra: Fields = []
         """Fields that every response of this listener gets (CORS)."""
-        self._sending = False
+        self._flushing = False
         self.begun = False
         self.gone = False
         """The client has left, and the reply is read on for its usage: writes go nowhere."""
@@ -93,6 +93,10 @@ class Response:
         """Write more of the body."""
         await self._send(self._chunk(parts))
 
+    def push(self, parts: list[bytes]) -> bool:
+        """Write more of the body without waiting; False when some of it waits for `flush`."""
+        return self._put(self._chunk(parts))
+
     def nudge(self, part: bytes) -> None:
         """Write more of the body without waiting."""
         self._push(self._chunk([part]))
@@ -106,10 +110,10 @@ class Response:
         self.keep_alive = False
         self._conn.abort()
 
-    def push(self) -> None:
+    def retry(self) -> None:
         """Hand the kernel what waits, as far as it takes it now."""
         # While a write waits for room, what it waits for is its own to send.
-        if self._conn.pending and not self._sending:
+        if self._conn.pending and not self._flushing:
             self._push(b"")
 
     @property
@@ -149,25 +153,38 @@ class Response:
             self.clocks.progressed(trio.current_time(), left=not done)
 
     async def _send(self, data: bytes) -> None:
-        if self.gone:
-            return
-        clocks = self.clocks
-        if clocks is None:
+        if self.clocks is None:
             await self._send_unclocked(data)
-            return
+        elif not self._put(data):
+            del data
+            await self.flush()
+
+    def _put(self, data: bytes) -> bool:
+        """Hand `data` to the kernel as far as it takes it now; False when some of it waits."""
+        if self.gone:
+            return True
         try:
             done = self._conn.send_now(data)
-            clocks.progressed(trio.current_time(), left=not done)
-            self._sending = not done
-            while not done:
+        except OSError as error:
+            raise ClientGone from error
+        assert self.clocks is not None
+        self.clocks.progressed(trio.current_time(), left=not done)
+        return done
+
+    async def flush(self) -> None:
+        """Return when the kernel has taken everything that waits."""
+        assert self.clocks is not None
+        self._flushing = True
+        try:
+            while self._conn.pending:
                 before = self._conn.pending
                 done = await self._conn.flush_some()
                 if self._conn.pending < before:
-                    clocks.progressed(trio.current_time(), left=not done)
+                    self.clocks.progressed(trio.current_time(), left=not done)
         except OSError as error:
             raise ClientGone from error
         finally:
-            self._sending = False
+            self._flushing = False
 
     async def _send_unclocked(self, data: bytes) -> None:
         """Write an answer of ours, outside of any exchange: it has one limit for all of it."""

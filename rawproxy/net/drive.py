@@ -245,7 +245,7 @@ class Run:
 
     def tick(self, now: float) -> None:
         """Do what is due at `now`. Called by the sweeper; never waits."""
-        self._response.push()
+        self._response.retry()
         due = self._clocks.due(now)
         match due:
             case None:

@@ -25,8 +25,12 @@ class Source(Protocol):
 class Sink(Protocol):
     """A client response's body."""
 
-    async def send(self, parts: list[bytes]) -> None:
-        """Return when the kernel has taken all of `parts`."""
+    def push(self, parts: list[bytes]) -> bool:
+        """Hand all of `parts` to the kernel; False when some of it waits there for `flush`."""
+        ...
+
+    async def flush(self) -> None:
+        """Return when the kernel has taken everything."""
         ...
 
 
@@ -43,8 +47,14 @@ async def relay(source: Source, pipe: Pipe, sink: Sink, clocks: Clocks) -> None:
         return
     while data := await source.receive():
         clocks.heard(trio.current_time())
-        if parts := pipe.feed(data):
-            await sink.send(parts)
+        parts = pipe.feed(data)
+        done = not parts or sink.push(parts)
+        del (
+            data,
+            parts,
+        )  # a client that stops reading costs what it was sent once, not each form of it
+        if not done:
+            await sink.flush()
         if tally.whole:
             clocks.whole(trio.current_time())
         elif pipe.broken:

@@ -31,6 +31,9 @@ SPREAD = 40
 FAILURES = (openai.APIError, anthropic.APIError)
 """What the SDKs make of a status and of an error inside a stream; anything else fails the test."""
 
+NO_WORDS = (openai.APIConnectionError, anthropic.APIConnectionError)
+"""What they make of a broken connection; a reply that broke off is told in words."""
+
 Read = Callable[[], Awaitable[dict[str, Any]]]
 
 
@@ -117,6 +120,8 @@ async def failure_or_reply(read: Read) -> dict[str, Any] | None:
     """What the SDK read; None when it raised."""
     try:
         return await read()
+    except NO_WORDS:
+        raise
     except FAILURES:
         return None
 

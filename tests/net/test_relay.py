@@ -30,9 +30,12 @@ class Writes:
     def __init__(self) -> None:
         self.got: list[bytes] = []
 
-    async def send(self, parts: list[bytes]) -> None:
-        await trio.lowlevel.checkpoint()
+    def push(self, parts: list[bytes]) -> bool:
         self.got += parts
+        return len(self.got) % 2 == 0
+
+    async def flush(self) -> None:
+        await trio.lowlevel.checkpoint()
 
 
 class Upper:
