@@ -78,7 +78,11 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     result: dict[str, Any] = {
         "date": now_text(),
         "machine": describe_machine(),
-        "settings": {**asdict(settings), "quick": options.quick, "proxy": options.proxy_command},
+        "settings": {
+            **asdict(settings),
+            "quick": options.quick,
+            "proxy": options.proxy_command.replace(f"{FOLDER.parent}/", ""),
+        },
         "scenarios": {},
         "memory": {},
         "hang_up": {},
