@@ -110,14 +110,10 @@ class UpstreamError(RawproxyError):
     """The upstream did not give a usable answer."""
 
     status = 502
-    safe_to_retry = False
-    """True only when the upstream cannot have started work on the request."""
 
 
 class UpstreamConnectError(UpstreamError):
     """No connection was made, so nothing was sent."""
-
-    safe_to_retry = True
 
 
 class UpstreamStall(UpstreamError):

@@ -10,6 +10,7 @@ Ask for a step, do it, say how it went, until the step is Done:
     on_end()    -> Finish | Commit | Attempt | ...   the reply's bytes ended
     on_failed() -> Attempt | Answer | Break          the attempt broke before its end
     on_quiet()  -> Commit | bytes                    the client has heard nothing for too long
+    on_left()                                        the client has left
     on_sent()   -> Done                              the last byte was handed over, or nobody was there
 
 **The commit point.** Until the first output goes downstream an exchange may move to another upstream;
@@ -157,15 +158,6 @@ class Exchange:
         self.record = Record(
             ask.id, ask.wall, caller=ask.caller.name, client_dialect=ask.dialect.NAME
         )  # fmt: skip
-
-    @property
-    def told_whole(self) -> bool:
-        """Whether the client has been sent everything, terminator included."""
-        pipe = self._pipe
-        if not (self.output_sent and self.ask.stream and pipe is not None and pipe.tally.ended):
-            return False
-        self._ended(pipe)
-        return True
 
     @property
     def head_sent(self) -> bool:
@@ -367,6 +359,14 @@ class Exchange:
         if self.head_sent:
             return Break(self._terminal(fail))
         return self._reject(fail, 500)
+
+    def on_left(self) -> bool:
+        """Learn that the client has left; return whether it had been sent everything by then."""
+        pipe = self._pipe
+        if not (self.output_sent and self.ask.stream and pipe is not None and pipe.tally.ended):
+            return False
+        self._ended(pipe)
+        return True
 
     def on_sent(self, now: float, outcome: RecordOutcome | None = None) -> Done:
         """Learn that the last byte was handed over, or (`outcome`) that the client was not there for it."""

@@ -4,6 +4,7 @@ Layer: net. HTTP/1.1, one request at a time; requests that were pipelined wait t
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import trio
@@ -51,7 +52,7 @@ class Response:
 
     Args:
         conn: the client's connection.
-        request: what is answered: its version and method decide the framing.
+        head: of the request: its version and method decide the framing.
         keep_alive: whether the connection may go on afterwards.
         write_seconds: how long an answer outside of any exchange may take.
     """
@@ -142,15 +143,8 @@ class Response:
         return write_chunk(parts) if self._chunks else b"".join(parts)
 
     def _push(self, data: bytes) -> None:
-        if self.gone:
-            return
-        try:
-            before = self._conn.pending
-            done = self._conn.send_now(data)
-        except OSError:
-            return  # the watcher finds out
-        if self.clocks is not None and (done or not before):
-            self.clocks.progressed(trio.current_time(), left=not done)
+        with suppress(ClientGone):  # the watcher finds out
+            self._put(data)
 
     async def _send(self, data: bytes) -> None:
         if self.clocks is None:
@@ -163,12 +157,15 @@ class Response:
         """Hand `data` to the kernel as far as it takes it now; False when some of it waits."""
         if self.gone:
             return True
+        waited = self._conn.pending
         try:
             done = self._conn.send_now(data)
         except OSError as error:
             raise ClientGone from error
         assert self.clocks is not None
-        self.clocks.progressed(trio.current_time(), left=not done)
+        # Bytes that only join others that wait are no progress of the client's.
+        if not waited or self._conn.pending < waited + len(data):
+            self.clocks.progressed(trio.current_time(), left=not done)
         return done
 
     async def flush(self) -> None:

@@ -92,8 +92,8 @@ class Run:
                     _log.exception("exchange %s", self._exchange.ask.id)
                     await self._crash()
                 nursery.cancel_scope.cancel()
-        if self._outcome == "client_gone" and self._exchange.told_whole and self._response.flushed:
-            self._outcome = None  # it left at the terminator, with everything it had asked for
+        if self._outcome == "client_gone" and self._response.flushed and self._exchange.on_left():
+            self._outcome = None
         if self._outcome is not None or self._response.gone:
             self._response.abort()
         self._ended = True
@@ -120,7 +120,6 @@ class Run:
 
     async def _steps(self) -> None:
         exchange = self._exchange
-        self._clocks.streams = False
         if len(exchange.ask.body) > LARGE_BODY:
             # Reading it may take longer than everybody else may wait.
             now = trio.current_time()

@@ -132,7 +132,7 @@ class Upstreams:
         Leaving the block early, or a cancel in any phase, closes the connection at once.
 
         Raises:
-            UpstreamError: by blame; `safe_to_retry` when the upstream cannot have started.
+            UpstreamError: which one tells what went wrong.
         """
         url = attempt.candidate.upstream.url
         assert url.hostname is not None

@@ -90,13 +90,24 @@ def test_any_calls_give_events_in_order(wanted: list[Call]) -> None:
         if not order.over:
             opened = [one.block for one in order.texts(choice)]
             assert opened == ([] if running is None else [running])
-    if order.over or (order.stopped and order.choices <= order.stopped):
+    began = scribe._choices  # a forced tool begins its choice before there is an event of it
+    assert order.choices <= began
+    if order.over or (order.stopped and began <= order.stopped):
         for event in scribe.close():
             order.check(event)
         assert order.over
     else:
         with pytest.raises(UpstreamCut):
             scribe.close()
+
+
+def test_a_choice_whose_forced_tool_began_has_to_stop() -> None:
+    scribe = Scribe(BACK)
+    assert BACK.forced_tool is not None
+    scribe.tool("k", BACK.forced_tool, choice=0)
+    scribe.stop("end", 1)
+    with pytest.raises(UpstreamCut):
+        scribe.close()
 
 
 def said(*calls: list[Event]) -> list[Event]:

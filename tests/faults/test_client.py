@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.net.fakes import LAST_CHUNK, Client, Script, Seen, chunk, head
+from tests.net.fakes import LAST_CHUNK, Client, Script, Seen, ask, chunk, head, nobody_accepts
 from tests.net.world import (
     CHAT,
     MESSAGES,
@@ -67,30 +67,17 @@ async def test_a_client_that_leaves_while_we_connect(
     client: str, upstream: str, autojump_clock: MockClock
 ) -> None:
     """Row 24: a listener whose queue is full accepts nobody."""
-    with trio.socket.socket() as full:
-        await full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        url = f"http://127.0.0.1:{full.getsockname()[1]}/v1"
-        fillers = [trio.socket.socket() for _ in range(4)]
-        async with trio.open_nursery() as nursery:
-            for filler in fillers:
-                nursery.start_soon(_try_to_connect, filler, full.getsockname())
-            script, _, _ = hangs()
-            async with world(script, upstream, options={"up": {"base_url": url}}) as here:
-                link = await Client.connect(here.url)
-                await link.send("POST", PATH[client], call(client))
-                await trio.testing.wait_all_tasks_blocked()
-                assert here.records == []
-                await link.aclose()
-                await here.kept()
-                assert here.record.outcome == "client_gone"
-            nursery.cancel_scope.cancel()
-        for filler in fillers:
-            filler.close()
-
-
-async def _try_to_connect(sock: trio.socket.SocketType, address: tuple[str, int]) -> None:
-    await sock.connect(address)
+    script, _, _ = hangs()
+    async with nobody_accepts() as url:
+        options = {"up": {"base_url": f"{url}/v1"}}
+        async with world(script, upstream, options=options) as here:
+            link = await Client.connect(here.url)
+            await link.send("POST", PATH[client], call(client))
+            await trio.testing.wait_all_tasks_blocked()
+            assert here.records == []
+            await link.aclose()
+            await here.kept()
+            assert here.record.outcome == "client_gone"
 
 
 @pairs
@@ -98,26 +85,14 @@ async def test_connecting_has_a_limit(
     client: str, upstream: str, autojump_clock: MockClock
 ) -> None:
     """Row 2 on loopback: 504 at `connect_seconds`."""
-    with trio.socket.socket() as full:
-        await full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        url = f"http://127.0.0.1:{full.getsockname()[1]}/v1"
-        fillers = [trio.socket.socket() for _ in range(4)]
-        async with trio.open_nursery() as nursery:
-            for filler in fillers:
-                nursery.start_soon(_try_to_connect, filler, full.getsockname())
-            script, _, _ = hangs()
-            async with world(script, upstream, options={"up": {"base_url": url}}) as here:
-                before = trio.current_time()
-                link = await Client.connect(here.url)
-                await link.send("POST", PATH[client], call(client))
-                got = await link.response()
-                assert got.status == 504
-                assert 5 <= trio.current_time() - before < 6
-                await link.aclose()
-            nursery.cancel_scope.cancel()
-        for filler in fillers:
-            filler.close()
+    script, _, _ = hangs()
+    async with nobody_accepts() as url:
+        options = {"up": {"base_url": f"{url}/v1"}}
+        async with world(script, upstream, options=options) as here:
+            before = trio.current_time()
+            got = await ask(here.url, PATH[client], call(client))
+            assert got.status == 504
+            assert 5 <= trio.current_time() - before < 6
 
 
 @pairs

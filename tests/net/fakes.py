@@ -64,6 +64,22 @@ class FakeUpstream:
             nursery.cancel_scope.cancel()
 
 
+@asynccontextmanager
+async def nobody_accepts() -> AsyncIterator[str]:
+    """The address of a listener whose queue is full: connecting to it takes for ever."""
+    with trio.socket.socket() as full:
+        await full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        fillers = [trio.socket.socket() for _ in range(4)]
+        async with trio.open_nursery() as nursery:
+            for filler in fillers:
+                nursery.start_soon(filler.connect, full.getsockname())
+            yield f"http://127.0.0.1:{full.getsockname()[1]}"
+            nursery.cancel_scope.cancel()
+        for filler in fillers:
+            filler.close()
+
+
 async def read_request(stream: trio.SocketStream) -> Seen | None:
     """Read one request with a Content-Length; None at the end of the connection."""
     data = b""
