@@ -9,7 +9,7 @@ CLEAN_ENV := env -u PYTHONPATH -u PYTHONHOME
 run: setup
 	@exec $(BIN)/rawproxy serve
 
-test: setup-dev .venvs/legacy/.done
+test: setup-dev .venvs/legacy/.done .venvs/ancient/.done
 	@$(MAKE) --no-print-directory check
 
 # ruff, mypy, every test, coverage of the whole and of the pure layers.
@@ -35,6 +35,7 @@ lock: setup-dev
 	$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url --no-annotate pyproject.toml --group build -o requirements/run.txt
 	$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url --no-annotate pyproject.toml --group dev -o requirements/dev.txt
 	$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url --no-annotate requirements/legacy.in -o requirements/legacy.txt
+	$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url --no-annotate requirements/ancient.in -o requirements/ancient.txt
 
 setup: .venv/.run
 setup-dev: .venv/.dev
@@ -54,8 +55,9 @@ setup-dev: .venv/.dev
 	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@
 
-# The vendors' SDKs of the generation before: what many clients still run.
-.venvs/legacy/.done: requirements/legacy.txt
-	@$(CLEAN_ENV) $(PYTHON) -m venv .venvs/legacy
-	@.venvs/legacy/bin/pip install -q --disable-pip-version-check --require-hashes -r requirements/legacy.txt
+# The vendors' SDKs of the generation before (legacy), and the first that spoke to Claude (ancient):
+# what many clients still run.
+.venvs/%/.done: requirements/%.txt
+	@$(CLEAN_ENV) $(PYTHON) -m venv .venvs/$*
+	@.venvs/$*/bin/pip install -q --disable-pip-version-check --require-hashes -r $<
 	@touch $@

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from rawproxy.app.address import Address, Tcp, parse_address
-from rawproxy.app.sections import Config, UpstreamConfig
+from rawproxy.app.sections import Config, ModelConfig, UpstreamConfig
 from rawproxy.app.shape import Faults, Path
+from rawproxy.dialects import DIALECTS
 from rawproxy.gateway.access import Caller, hashed
 from rawproxy.gateway.keys import Secret
 from rawproxy.gateway.providers import PROVIDERS
@@ -24,12 +25,12 @@ __all__ = ["check", "is_own"]
 
 UPSTREAM_NAME = re.compile(r"[a-z0-9][-_a-z0-9]*")
 
-OWN_PATHS = frozenset({"v1", "v1beta", "model", "models", "api", "healthz"})
+OWN_PATHS = frozenset({"v1", "v1beta", "model", "models", "projects", "api", "healthz"})
 """First segments of our own paths: an upstream's name stands in the same place."""
 
 MAY_BE_ZERO = frozenset({
     "drain_seconds", "body_rate", "keepalive_seconds", "connect_seconds", "first_event_seconds",
-    "silence_seconds", "total_seconds", "finish_seconds", "first_token_seconds",
+    "silence_seconds", "total_seconds", "finish_seconds", "first_token_seconds", "grammar_sample",
 })  # fmt: skip
 """Numbers whose zero means something: off, or at once. All others have to be above it."""
 
@@ -40,7 +41,15 @@ _NOT_SET_HERE = HOP_BY_HOP | {b"content-length"}
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _ENGINE_ONLY = ("engine", "tokens_per_second", "first_token_seconds")
-_HOST_ONLY = ("base_url", "keys", "dialects", "ca_file", "headers", "forward", "scope")
+_HOST_ONLY = (
+    "base_url", "keys", "dialects", "ca_file", "headers", "forward", "scope", "region", "project",
+    "api_version", "text_field",
+)  # fmt: skip
+_ONE_PROVIDER = {
+    # a key that means something to some providers only
+    "region": ("bedrock", "vertex"), "project": ("vertex",), "api_version": ("azure",),
+}  # fmt: skip
+_WORD = re.compile(r"[A-Za-z0-9._-]+")
 _UNSET = UpstreamConfig("")
 
 
@@ -52,10 +61,15 @@ def check(config: Config, faults: Faults) -> None:
     _check_numbers(config.server, ("server",), faults)
     _check_numbers(config.server.limits, ("server", "limits"), faults)
     _check_numbers(config.stream, ("stream",), faults)
+    if config.stream.grammar_sample > 1:
+        what = f"is {config.stream.grammar_sample}, must be a share from 0 to 1"
+        faults.add(("stream", "grammar_sample"), what)
     for name, upstream in config.upstreams.items():
         _Upstream(name, upstream, faults).check(config.server.listen)
     for at, route in enumerate(config.routes):
         _check_route(route, ("routes", at), config, faults)
+    for at, model in enumerate(config.models):
+        _check_model(model, ("models", at), faults)
 
 
 def _check_listeners(config: Config, faults: Faults) -> None:
@@ -187,8 +201,19 @@ class _Upstream:
         if provider is None:
             self._wrong("provider", what=f"is not known, must be one of: {', '.join(PROVIDERS)}")
             return
-        if not (given.base_url or provider.base_url):
-            self._wrong("base_url", what=f'is missing, provider "{given.provider}" must have one')
+        needed = [*provider.needs, *([] if provider.base_url else ["base_url"])]
+        for name in needed:
+            if not getattr(given, name):
+                self._wrong(name, what=f'is missing, provider "{given.provider}" must have one')
+        for name, providers in _ONE_PROVIDER.items():
+            value = getattr(given, name)
+            if value and given.provider not in providers:
+                listed = " and ".join(f'"{one}"' for one in providers)
+                self._wrong(name, what=f"is for provider {listed}, must be left out")
+            elif value and not _WORD.fullmatch(value):
+                self._wrong(name, what="holds other characters, must be of A-Z, 0-9, `.`, `-`, `_`")
+        if given.text_field and "plain_text" not in given.dialects:
+            self._wrong("text_field", what='is for dialect "plain_text", must be left out')
         for at, dialect in enumerate(given.dialects):
             if dialect not in provider.dialects:
                 listed = ", ".join(provider.dialects)
@@ -259,6 +284,15 @@ def _parsed(text: str) -> Address | None:
         return parse_address(text)
     except ValueError:
         return None
+
+
+def _check_model(model: ModelConfig, path: Path, faults: Faults) -> None:
+    if not model.model:
+        faults.add((*path, "model"), "is empty, must be a name or a glob")
+    if model.dialect and model.dialect not in DIALECTS:
+        faults.add((*path, "dialect"), f"is not known, must be one of: {', '.join(DIALECTS)}")
+    if model.limit is not None:
+        _check_numbers(model, path, faults)
 
 
 def _check_route(route: Route, path: Path, config: Config, faults: Faults) -> None:

@@ -12,6 +12,7 @@ import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
@@ -48,7 +49,13 @@ _PRESETS = {
     # upstream (and provider) -> the globs of the models that it is asked for
     "openai": ("gpt-*", "chatgpt-*", "o?", "o?-*"),
     "anthropic": ("claude-*",),
+    "gemini": ("gemini-*",),
 }
+
+_AWS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_AWS_REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
+_BEDROCK_MODELS = ("*anthropic.*", "*amazon.nova*", "*meta.llama*", "*mistral.*", "*deepseek.*")
+OLLAMA_PORT = 11434
 
 
 def locate(path: str | None, environ: Mapping[str, str]) -> str | None:
@@ -130,8 +137,8 @@ def _with_defaults(given: UpstreamConfig) -> UpstreamConfig:
     provider = PROVIDERS[given.provider]
     return replace(
         given,
-        base_url=given.base_url or provider.base_url,
-        dialects=given.dialects or provider.dialects[:1],
+        base_url=given.base_url or provider.url(given.region),
+        dialects=given.dialects or provider.usual,
     )
 
 
@@ -170,4 +177,23 @@ def _with_presets(config: Config, environ: Mapping[str, str]) -> Config:
             base_url = ""
         upstreams[name] = UpstreamConfig(name, base_url, (Secret(key),))
         routes += [Route(glob, (f"{name}/*",)) for glob in globs]
+    if (bedrock := _bedrock(environ)) is not None:
+        upstreams["bedrock"] = bedrock
+        routes += [Route(glob, ("bedrock/*",)) for glob in _BEDROCK_MODELS]
+    if host := environ.get("OLLAMA_HOST"):
+        url = host if "//" in host else f"http://{host}"
+        if urlsplit(url).port is None:
+            url = f"{url.rstrip('/')}:{OLLAMA_PORT}"
+        if not is_own(url, config.server.listen):
+            upstreams["ollama"] = UpstreamConfig("ollama", url)
     return replace(config, upstreams=upstreams, routes=config.routes or tuple(routes))
+
+
+def _bedrock(environ: Mapping[str, str]) -> UpstreamConfig | None:
+    """Return Bedrock as the AWS SDKs' variables have it; None where they do not."""
+    region = next((environ[name] for name in _AWS_REGIONS if environ.get(name)), "")
+    bearer = environ.get("AWS_BEARER_TOKEN_BEDROCK")
+    key = bearer or ":".join(environ[name] for name in _AWS if environ.get(name))
+    if not region or not (bearer or key.count(":") > 0):
+        return None
+    return UpstreamConfig("bedrock", keys=(Secret(key),), region=region)

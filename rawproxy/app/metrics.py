@@ -41,6 +41,10 @@ class Metrics:
             "rawproxy_losses", "Fields that a dialect could not say.",
             ("client_dialect", "upstream"), registry=registry,
         )  # fmt: skip
+        self._violations = Counter(
+            "rawproxy_grammar_violations", "Rules that our own streams broke, of those watched.",
+            ("client_dialect", "rule"), registry=registry,
+        )  # fmt: skip
         self._unknown = Counter(
             "rawproxy_unknown_frames", "Frames that no table knows.", ("upstream",),
             registry=registry,
@@ -67,6 +71,8 @@ class Metrics:
                 self._tokens.labels(upstream, kind).inc(count)
         if record.losses:
             self._losses.labels(record.client_dialect, upstream).inc(len(record.losses))
+        for rule, count in record.violations.items():
+            self._violations.labels(record.client_dialect, rule).inc(count)
         if record.unknown_frames:
             self._unknown.labels(upstream).inc(record.unknown_frames)
 

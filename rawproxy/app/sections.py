@@ -7,13 +7,16 @@ from typing import Literal
 
 import msgspec
 
+from rawproxy.dialects.models import Row
 from rawproxy.gateway.access import Caller
 from rawproxy.gateway.keys import Secret
 from rawproxy.gateway.limits import Limits
 from rawproxy.gateway.liveness import Timing
 from rawproxy.gateway.route import Route
 
-__all__ = ["AccessConfig", "AdminConfig", "Config", "ServerConfig", "UpstreamConfig"]
+__all__ = [
+    "AccessConfig", "AdminConfig", "Config", "ModelConfig", "ServerConfig", "UpstreamConfig",
+]  # fmt: skip
 
 
 class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,6 +64,10 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         models: the client's name of a model -> the upstream's.
         forward: in access mode `forward`, the client's own credential may go here.
         scope: the account whose seals it opens; None for not known.
+        region: of AWS or Google Cloud (providers `bedrock` and `vertex` only).
+        project: of Google Cloud (provider `vertex` only).
+        api_version: date of the API that has deployments in its path (provider `azure` only).
+        text_field: field of each line that holds the text (dialect `plain_text` only).
         engine: the model that runs in this process (provider `engine` only, as the next two).
         tokens_per_second: how fast it speaks.
         first_token_seconds: how long it thinks before.
@@ -75,9 +82,44 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: dict[str, str] = {}
     forward: bool = False
     scope: str | None = None
+    region: str = ""
+    project: str = ""
+    api_version: str = ""
+    text_field: str = ""
     engine: Literal["ngram"] = "ngram"
     tokens_per_second: float = 60.0
     first_token_seconds: float = 0.05
+
+
+class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One `[[models]]`: what the models of a glob accept, where the built-in table says otherwise.
+
+    All but `model` and `dialect` are members of `rawproxy.dialects.models.Takes`; None: as it was.
+    """
+
+    model: str
+    dialect: str = ""
+    sampling: bool | None = None
+    stop: bool | None = None
+    prefill: bool | None = None
+    middle_system: bool | None = None
+    reasoning: Literal["none", "effort", "budget", "adaptive"] | None = None
+    limit_field: Literal["max_tokens", "max_completion_tokens"] | None = None
+    limit: int | None = None
+    developer: bool | None = None
+    reasoning_text: bool | None = None
+    schema: bool | None = None
+    breakpoints: bool | None = None
+    freeform: bool | None = None
+
+    def row(self) -> Row:
+        """Return it as a row of the table."""
+        said = {name: getattr(self, name) for name in self.__struct_fields__[2:]}
+        return Row(
+            self.dialect,
+            self.model,
+            {name: value for name, value in said.items() if value is not None},
+        )
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -88,4 +130,5 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     access: AccessConfig = AccessConfig()
     upstreams: dict[str, UpstreamConfig] = {}
     routes: tuple[Route, ...] = ()
+    models: tuple[ModelConfig, ...] = ()
     stream: Timing = Timing()

@@ -30,6 +30,7 @@ from rawproxy.app.config import (
     parse_address,
 )
 from rawproxy.app.metrics import Metrics
+from rawproxy.dialects.models import Row
 from rawproxy.engines.ngram import NgramEngine
 from rawproxy.errors import ConfigError
 from rawproxy.gateway.access import Access, Doors
@@ -60,13 +61,14 @@ SWEEP_SECONDS = 0.25
 
 def setup_of(config: Config) -> Setup:
     """Return what `config` makes of the server: upstreams with their keys, routes, access."""
-    upstreams = {name: _upstream(name, given) for name, given in config.upstreams.items()}
+    rows = tuple(given.row() for given in config.models)
+    upstreams = {name: _upstream(name, given, rows) for name, given in config.upstreams.items()}
     site = Site(Router(tuple(config.routes), upstreams), config.stream, config.server.limits)
     access = Access(config.access.mode, tuple(config.access.callers))
     return Setup(site, access, _seal_key(config))
 
 
-def _upstream(name: str, given: UpstreamConfig) -> Upstream:
+def _upstream(name: str, given: UpstreamConfig, rows: tuple[Row, ...]) -> Upstream:
     provider = PROVIDERS[given.provider]
     engine = None
     if given.provider == "engine":
@@ -74,16 +76,21 @@ def _upstream(name: str, given: UpstreamConfig) -> Upstream:
     return Upstream(
         name,
         given.provider,
-        given.base_url or provider.base_url,
+        given.base_url or provider.url(given.region),
         # An upstream without keys has one empty one, which is never shown and never rests.
         KeyPool([Key(key) for key in given.keys or [Secret()]]),
-        tuple(given.dialects or provider.dialects[:1]),
+        tuple(given.dialects or provider.usual),
         given.ca_file,
         given.headers,
         given.models,
         given.forward,
         given.scope,
         engine,
+        given.region,
+        given.project,
+        given.api_version,
+        given.text_field,
+        rows,
     )
 
 
@@ -190,6 +197,14 @@ class Proxy:
         self.metrics.keep(record)
         if self._also_keep is not None:
             self._also_keep(record)
+        if record.violations:
+            broken = ", ".join(record.violations)
+            _log.error(
+                "exchange %s: our %s stream broke: %s",
+                record.exchange,
+                record.client_dialect,
+                broken,
+            )
         _records.info("%s", record.line().decode())
 
     def _handler(self, sock: socket.socket) -> Handler:

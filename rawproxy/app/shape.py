@@ -162,7 +162,7 @@ def _unknown(key: str, known: Iterable[str]) -> str:
 
 def _described(kind: Any) -> str:  # noqa: ANN401 (a type form)
     """Return what values of a type are, in words."""
-    if isinstance(kind, types.UnionType):
+    if _is_union(kind):
         return " or ".join(_described(each) for each in get_args(kind) if each is not type(None))
     origin = get_origin(kind)
     if origin is Literal:
@@ -176,9 +176,14 @@ def _empty(kind: Any) -> object:  # noqa: ANN401 (a type form)
     """Return a value of a type to go on with; the fault that led here is told instead of it."""
     if get_origin(kind) is Literal:
         return get_args(kind)[0]
-    if isinstance(kind, types.UnionType):
+    if _is_union(kind):
         return None
     return (typing.get_origin(kind) or kind)()
+
+
+def _is_union(kind: object) -> bool:
+    # `Literal[...] | None` is of the older kind.
+    return isinstance(kind, types.UnionType) or get_origin(kind) is typing.Union
 
 
 def _dotted(path: Path) -> str:

@@ -4,7 +4,8 @@ Layer: dialects. Declarations only: mypy checks each dialect *module* against `D
 """
 
 import re
-from typing import Protocol
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -13,11 +14,15 @@ from rawproxy.dialects.envelope import UNKNOWN, Origin, Vault
 from rawproxy.dialects.events import Event, Fail
 from rawproxy.dialects.losses import Loss
 from rawproxy.dialects.models import Takes
-from rawproxy.wire.frame import Frame
+from rawproxy.wire.frame import Frame, Framing
 
 __all__ = [
     "Back",
+    "Carry",
     "Dialect",
+    "ErrorReply",
+    "Given",
+    "Glance",
     "Grammar",
     "StreamReader",
     "StreamWriter",
@@ -27,12 +32,50 @@ __all__ = [
 ]
 
 
+Carry = Callable[[bytes], bytes]
+"""Writes one more piece of a text, given as JSON text without quotes."""
+
+
+class Given(msgspec.Struct, frozen=True):
+    """What a request says outside of its body, in its path and header: None where it does not.
+
+    `variant` is the dialect's own, e.g. `2023-01-01` of Anthropic's legacy API.
+    """
+
+    model: str | None = None
+    stream: bool | None = None
+    variant: str = ""
+
+
+NOTHING_GIVEN = Given()
+
+
+class Glance(msgspec.Struct, frozen=True):
+    """The little of a call that a decision needs: the model, whether it streams, how many answers."""
+
+    model: str
+    stream: bool
+    choices: int = 1
+
+
+class ErrorReply(NamedTuple):
+    """An error response: its status, its body, and header fields beside Content-Type."""
+
+    status: int
+    body: bytes
+    fields: tuple[tuple[bytes, bytes], ...] = ()
+
+
 class Target(msgspec.Struct, frozen=True):
-    """Whom a call is written for: the model's name there, what it takes, whose seals it opens."""
+    """Whom a call is written for: the model's name there, what it takes, whose seals it opens.
+
+    `text_field` is plain text's own: the field of each line that holds the text; "" for bare text.
+    """
 
     model: str
     takes: Takes
     origin: Origin = UNKNOWN
+    text_field: str = ""
 
 
 class ToolName(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -50,7 +93,10 @@ class Back(msgspec.Struct, frozen=True):
         tools: the upstream's tool name -> the client's.
         ids: the upstream's tool id -> the client's, where an id had to be shortened.
         forced_tool: the tool whose arguments are the reply's text (a schema forced on old models).
+        continues: the reply goes on with a text of the client's (prefill).
+        text_field: as in `Target`.
         partial: the reader is shown some frames only, so that what it did not see proves nothing.
+        stops: stop sequences that the upstream cannot take: the reply is cut there by us.
         seed: makes ids that the upstream left out unique in the conversation; the exchange's id.
     """
 
@@ -58,6 +104,9 @@ class Back(msgspec.Struct, frozen=True):
     tools: dict[str, ToolName] = {}
     ids: dict[str, str] = {}
     forced_tool: str | None = None
+    stops: tuple[str, ...] = ()
+    continues: bool = False
+    text_field: str = ""
     seed: str = ""
     partial: bool = False
 
@@ -91,11 +140,22 @@ class StreamReader(Protocol):
 class StreamWriter(Protocol):
     """Events to the bytes a client of this dialect expects."""
 
-    losses: list[Loss]
-    """What of the reply had no words here."""
+    @property
+    def losses(self) -> list[Loss]:
+        """What of the reply had no words here."""
+        ...
 
     def write(self, event: Event) -> bytes:
         """Return the event's bytes: whole frames or nothing. Fail gives the one terminal error."""
+        ...
+
+    def carry(self, block: int) -> Carry | None:
+        """Return what writes one more Delta of an open text block, and nothing else.
+
+        It is given the text as JSON has it, without quotes and without anything that JSON would
+        escape. None where a Delta of this block takes more than that; and for every other kind of
+        block, whose text readers have to know: it is sealed, or has to be JSON.
+        """
         ...
 
     def keepalive(self) -> bytes:
@@ -123,16 +183,29 @@ class Dialect(Protocol):
     """A dialect is a module. Bodies and frames are bytes; the clock and ids are arguments."""
 
     NAME: str
-    STREAM_TYPE: bytes
-    """Content-Type of its streams."""
+    FRAMING: Framing
+    """How its streams are framed."""
+
+    MODEL_FIELD: str
+    """The body's field that names the model; "" where the path does."""
+
+    REPLY_MODEL: tuple[str, ...]
+    """Where replies and their frames name the model, as dotted paths, e.g. `message.model`."""
 
     MARKS: re.Pattern[bytes]
     """Matches in every frame that a pass-through has to note: usage, stop, end, error."""
 
     STREAM_END: bytes
-    """The terminator, written where the upstream left it out after its Stop."""
+    """The terminator, written where the upstream left it out after its Stop; `b""` without one."""
 
-    def read_call(self, body: bytes, vault: Vault) -> Call:
+    KEEPALIVE_BEGINS: bool
+    """Whether a keepalive that stands before the reply's first frame begins the reply itself."""
+
+    def glance(self, body: bytes, given: Given) -> Glance:
+        """Return what can be told of a request without reading all of it. ClientError."""
+        ...
+
+    def read_call(self, body: bytes, vault: Vault, given: Given = NOTHING_GIVEN) -> Call:
         """Read a request. ClientError names what is wrong with it."""
         ...
 
@@ -162,8 +235,8 @@ class Dialect(Protocol):
         """Read an error response, of whatever shape; never raises."""
         ...
 
-    def write_error(self, fail: Fail) -> tuple[int, bytes]:
-        """Return the HTTP status and body that say `fail`."""
+    def write_error(self, fail: Fail) -> ErrorReply:
+        """Return the HTTP response that says `fail`."""
         ...
 
     def ask_usage(self, body: bytes) -> bytes | None:

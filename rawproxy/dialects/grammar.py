@@ -10,8 +10,8 @@ import msgspec
 
 from rawproxy.dialects.base import Grammar
 from rawproxy.dialects.named import named
-from rawproxy.errors import FrameTooLong
-from rawproxy.wire import sse
+from rawproxy.errors import FrameTooLong, WireError
+from rawproxy.wire.frame import MAX_FRAME, Splitter
 
 __all__ = ["Violation", "validate"]
 
@@ -43,19 +43,20 @@ def validate(dialect: str, data: bytes | Iterable[bytes]) -> Iterator[Violation]
     Raises:
         ValueError: there is no such dialect.
     """
-    grammar = named(dialect).grammar()
-    return _check(grammar, [data] if isinstance(data, bytes) else data)
+    found = named(dialect)
+    reads = [data] if isinstance(data, bytes) else data
+    return _check(found.grammar(), found.FRAMING.splitter(MAX_FRAME), reads)
 
 
-def _check(grammar: Grammar, reads: Iterable[bytes]) -> Iterator[Violation]:
-    splitter = sse.Splitter()
+def _check(grammar: Grammar, splitter: Splitter, reads: Iterable[bytes]) -> Iterator[Violation]:
     number = 0
     for read in reads:
         try:
             frames = splitter.feed(read)
-        except FrameTooLong as error:
+        except WireError as error:
             # Nothing behind it can be told apart from its rest.
-            yield Violation(number + 1, "size", str(error))
+            rule = "size" if isinstance(error, FrameTooLong) else "framing"
+            yield Violation(number + 1, rule, str(error))
             return
         for frame in frames:
             if not frame.whole:
@@ -63,7 +64,7 @@ def _check(grammar: Grammar, reads: Iterable[bytes]) -> Iterator[Violation]:
             number += 1
             yield from _violations(number, grammar.check(frame))
     if splitter.close().strip(b"\r\n"):
-        yield Violation(number + 1, "framing", "the last frame has no blank line after it")
+        yield Violation(number + 1, "framing", "the last frame has no end")
     yield from _violations(number + 1, grammar.close())
 
 

@@ -23,21 +23,61 @@ Why = Literal["no such thing there", "narrower there", "not this model", "owned 
 HEADER_BYTES = 2048
 """Bytes the `x-rawproxy-loss` field may take; what does not fit is in the Record."""
 
-REFUSED = frozenset({"n", "audio", "modalities", "messages[].content[].input_audio", "mcp_servers"})
-"""Fields whose absence would corrupt the answer: the call is refused, and a 400 names them."""
+_ONE_ANSWER = "there would be one answer where several were asked for"
+_SOUND = "the model would not hear what it is asked about"
+_STATE = "what it refers to is kept elsewhere: the model would not see it"
 
-SILENT = frozenset({
-    "stream_options.include_obfuscation",
-    "store",
-    "messages[].name",
-    "messages[].content[].image_url.detail",
-    "tools[].type",
-    "tools[].eager_input_streaming",
-    "diagnostics",
-    "response_format.json_schema.name",
-    "response_format.json_schema.strict",
-})  # fmt: skip
-"""Fields that change nothing about the answer: left out without a word."""
+REFUSED: dict[str, str] = {
+    "n": _ONE_ANSWER,
+    "generationConfig.candidateCount": _ONE_ANSWER,
+    "generation_config.candidate_count": _ONE_ANSWER,
+    "audio": "the answer would be text where sound was asked for",
+    "modalities": "the answer would be of another kind than asked for",
+    "messages[].content[].input_audio": _SOUND,
+    "input[].content[].input_audio": _SOUND,
+    "mcp_servers": "the model would be without its tools",
+    "previous_response_id": _STATE,
+    "conversation": _STATE,
+    "prompt": "the template, the tokens or the further prompts would not be answered",
+    "background": "the answer is fetched later, and nobody would keep it",
+    "input[].item_reference": _STATE,
+    "input[].compaction": _STATE,
+    "input[].compaction_trigger": "the conversation would not be compacted",
+    "suffix": "the text would not lead up to what follows it",
+    "echo": "the answer would not begin with the prompt",
+}
+"""Fields whose absence would corrupt the answer, and how: the call is refused, a 400 names them."""
+
+_SHAPE = "says only what kind of object it is"
+_NEUTRAL = "changes nothing about the answer"
+
+SILENT: dict[str, str] = {
+    "stream_options.include_obfuscation": _NEUTRAL,
+    "store": "nothing is kept here",
+    "messages[].name": _NEUTRAL,
+    "messages[].content[].image_url.detail": "every model looks as closely as it can",
+    "tools[].type": _SHAPE,
+    "tools[].eager_input_streaming": "arguments stream as they come anyway",
+    "diagnostics": _NEUTRAL,
+    "response_format.json_schema.name": "a label",
+    "response_format.json_schema.strict": "replies are held to the schema where that can be done",
+    "input[].id": "a label",
+    "input[].type": _SHAPE,
+    "input[].status": _NEUTRAL,
+    "input[].summary": "empty",
+    "input[].content": "empty",
+    "input[].content[].type": _SHAPE,
+    "input[].content[].annotations": "empty",
+    "input[].content[].logprobs": _NEUTRAL,
+    "input[].output[].type": _SHAPE,
+    "include": "what was asked for comes where there is any",
+    "truncation": "a call that is too long is told as an error",
+    "client_metadata": _NEUTRAL,
+    "reasoning.context": _NEUTRAL,
+    "additionalModelResponseFieldPaths": "the stop sequence is told where it is known",
+    "keep_alive": "whoever serves the model decides how long it stays loaded",
+}
+"""Fields that change nothing about the answer, and why: left out without a word."""
 
 FIELD_LENGTH = 200
 """Characters of one field's name in the header: a client may invent names of any length."""

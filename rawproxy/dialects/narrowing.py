@@ -9,7 +9,11 @@ from rawproxy.dialects.base import ToolName
 from rawproxy.dialects.call import Document, Effort, Inline, Reasoning, SearchResult
 from rawproxy.dialects.media import safe_id
 
-__all__ = ["Naming", "document_text", "effort_of", "search_text", "short_user"]
+__all__ = ["BILLING", "Naming", "document_text", "effort_of", "search_text", "short_user"]
+
+BILLING = "x-anthropic-billing-header:"
+"""How a system block of Claude Code begins that is no text: it changes with every request, so it
+would keep the prompt from being cached."""
 
 LOW_BUDGET = 2048
 """Thinking tokens up to which a budget means effort `low`."""

@@ -1,32 +1,27 @@
-"""What OpenAI's dialects spell alike: errors, usage, and how servers say that a call is too long.
+"""What OpenAI's dialects spell alike: errors and usage.
 
 Layer: dialects. Used by Chat Completions, Completions and Responses; knows none of them.
-Sources: https://platform.openai.com/docs/guides/error-codes, the `openai` package's types, and the
-wordings of servers that copy this API (vLLM, llama.cpp, Mistral, OpenRouter).
+Sources: https://platform.openai.com/docs/guides/error-codes and the `openai` package's types.
 """
 
 import re
 
 import msgspec
 
+from rawproxy.dialects.base import ErrorReply
 from rawproxy.dialects.events import Fail, FailKind, Overflow, Usage
+from rawproxy.dialects.failures import MESSAGE_LENGTH, kind_of_status, read_overflow
 from rawproxy.dialects.reading import decode, encode
 
 __all__ = [
-    "MESSAGE_LENGTH",
     "TokenUsage",
     "error_of",
-    "kind_of_status",
     "read_error",
     "read_failure",
-    "read_overflow",
     "read_usage",
     "write_error",
     "write_usage",
 ]
-
-MESSAGE_LENGTH = 2000
-"""Characters of an upstream's error message that a client gets to see."""
 
 Count = int | float | None
 """Tokens; some servers count in floats."""
@@ -106,11 +101,6 @@ def write_usage(usage: Usage) -> dict[str, object]:
     return written
 
 
-_STATUS_KINDS: dict[int, FailKind] = {
-    401: "authentication", 402: "billing", 403: "permission", 404: "not_found", 408: "timeout",
-    413: "too_large", 429: "rate_limit", 503: "overloaded", 504: "timeout", 529: "overloaded",
-}  # fmt: skip
-
 _WORD_KINDS: dict[str, FailKind] = {
     # What `code` or `type` say more exactly than the status does.
     "context_length_exceeded": "overflow",
@@ -152,11 +142,6 @@ _KINDS: dict[FailKind, tuple[int, str, str | None]] = {
     "timeout": (504, "server_error", "timeout"),
     "overloaded": (503, "server_error", "overloaded"),
 }
-
-
-def kind_of_status(status: int) -> FailKind:
-    """Return what an HTTP error status means, where the body does not say."""
-    return _STATUS_KINDS.get(status, "invalid" if 400 <= status < 500 else "server")
 
 
 def read_error(status: int, body: bytes) -> Fail:
@@ -211,35 +196,6 @@ _TOO_LONG = re.compile(
     r"maximum context length|context window|context size|context limit|prompt is too long",
     re.IGNORECASE,
 )
-_REQUESTED = (  # OpenAI's own wording, and OpenRouter's
-    r"context length is (?P<limit>\d+) .*?"
-    r"(?:requested|resulted in)(?: about)? (?P<total>\d+) tokens"
-    r"(?:[^)]*?(?P<output>\d+) in the (?:completion|output)\))?"
-)
-_OVERFLOWS = tuple(
-    re.compile(pattern, re.IGNORECASE | re.DOTALL)
-    for pattern in (
-        r"too large: (?P<output>\d+)\. .*?context length is (?P<limit>\d+) .*?has (?P<input>\d+)",
-        _REQUESTED,
-        r"too long: (?P<input>\d+) tokens > (?P<limit>\d+)",
-        r"context limit: (?P<input>\d+) \+ (?P<output>\d+) > (?P<limit>\d+)",
-        r"limit of (?P<limit>\d+) tokens\. .*?resulted in (?P<input>\d+)",
-        r"\((?P<input>\d+) tokens\) exceeds the available context size \((?P<limit>\d+)",
-        r"\(length (?P<input>\d+)\) is longer than the maximum model length of (?P<limit>\d+)",
-        r"contains (?P<input>\d+) tokens.*?with (?P<limit>\d+) maximum context length",
-    )
-)
-
-
-def read_overflow(message: str) -> Overflow | None:
-    """Return how far a call was over the context, where `message` tells it in a known wording."""
-    for pattern in _OVERFLOWS:
-        if match := pattern.search(message):
-            said = {name: int(text) for name, text in match.groupdict().items() if text}
-            output = said.get("output")
-            given = said["total"] - (output or 0) if "total" in said else said["input"]
-            return Overflow(max(0, given), said["limit"], output)
-    return None
 
 
 def error_of(fail: Fail) -> dict[str, object]:
@@ -253,7 +209,7 @@ def error_of(fail: Fail) -> dict[str, object]:
     }
 
 
-def write_error(fail: Fail) -> tuple[int, bytes]:
+def write_error(fail: Fail) -> ErrorReply:
     """Return the HTTP status and body that say `fail`.
 
     The upstream's own status stays where it says the same, as 409 and 422 do.
@@ -261,7 +217,7 @@ def write_error(fail: Fail) -> tuple[int, bytes]:
     status = _KINDS[fail.kind][0]
     if fail.status and fail.kind in ("invalid", "server"):
         status = fail.status if kind_of_status(fail.status) == fail.kind else status
-    return status, encode({"error": error_of(fail)})
+    return ErrorReply(status, encode({"error": error_of(fail)}))
 
 
 def _overflow_message(overflow: Overflow) -> str:

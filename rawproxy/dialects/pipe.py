@@ -13,36 +13,23 @@ UpstreamCut for one that is not: a cut reply never looks like success.
 """
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Protocol
 
 from msgspec import Raw
+from msgspec.structs import replace
 
-from rawproxy.dialects.base import Back, Dialect, StreamReader, StreamWriter
-from rawproxy.dialects.call import Call
-from rawproxy.dialects.events import End, Event, Fail
+from rawproxy.dialects.base import Back, Carry, Dialect, StreamWriter
+from rawproxy.dialects.cutoff import Cutoff
+from rawproxy.dialects.ends import Sink, Source
+from rawproxy.dialects.events import Event, Fail, Start
 from rawproxy.dialects.losses import Loss
 from rawproxy.dialects.reading import decode
+from rawproxy.dialects.reframe import Reframer
 from rawproxy.dialects.tally import Tally
-from rawproxy.errors import FrameTooLong, UpstreamCut, UpstreamNonsense
-from rawproxy.wire import sse
-from rawproxy.wire.frame import Frame
+from rawproxy.errors import UpstreamCut, UpstreamNonsense, WireError
+from rawproxy.wire.frame import Frame, Framing
 
-__all__ = [
-    "BodySink",
-    "BodySource",
-    "Edit",
-    "EngineSource",
-    "PassBody",
-    "PassPipe",
-    "Pipe",
-    "RawPipe",
-    "Sink",
-    "Source",
-    "StreamSink",
-    "StreamSource",
-    "TranslatePipe",
-]
+__all__ = ["Edit", "PassBody", "PassPipe", "Pipe", "RawPipe", "TranslatePipe"]
 
 Edit = Callable[[Frame], bytes]
 """What goes out for a whole frame: its raw bytes, other bytes, or b"" to drop it."""
@@ -55,7 +42,7 @@ class Pipe(Protocol):
 
     @property
     def broken(self) -> bool:
-        """Whether the reply is over by a failure: nothing that the upstream says can follow."""
+        """Whether the reply is over before its end: nothing that the upstream says can follow."""
         ...
 
     @property
@@ -87,10 +74,12 @@ class _Watcher:
     that is too long nothing is read: it goes through in pieces.
     """
 
-    def __init__(self, dialect: Dialect, tally: Tally, frame_bytes: int) -> None:
+    def __init__(self, dialect: Dialect, framing: Framing, tally: Tally, frame_bytes: int) -> None:
         self._marks = dialect.MARKS
         self._reader = dialect.stream_reader(Back(partial=True))
-        self._splitter = sse.Splitter(frame_bytes)
+        self._framing = framing
+        self._native = framing is dialect.FRAMING
+        self._splitter = framing.splitter(frame_bytes)
         self._tally = tally
 
     @property
@@ -101,21 +90,22 @@ class _Watcher:
     def feed(self, data: bytes) -> list[Frame]:
         try:
             frames = self._splitter.feed(data)
-        except FrameTooLong:
+        except WireError:  # too long, or broken: pieces of it go through
             self._tally.unknown += 1
             frames = self._splitter.skip()
         for frame in frames:
             if not frame.whole:
                 continue
-            if not self._tally.bearing or self._marks.search(frame.raw):
+            seen = frame.raw if self._native else frame.data
+            if not self._tally.bearing or self._marks.search(seen):
                 self._note(frame)
             else:
                 self._tally.deltas += 1
         return frames
 
     def close(self) -> Frame | None:
-        """Return the unfinished last frame if it lacks only its blank line and says the end."""
-        tail = sse.read_tail(self._splitter.close())
+        """Return the unfinished last frame if it lacks only what ends it, and says the end."""
+        tail = self._framing.read_tail(self._splitter.close())
         if tail is None:
             return None
         before = self._ends()
@@ -143,6 +133,8 @@ class PassPipe:
         frame_bytes: a longer frame goes through unobserved.
         choices: how many answers were asked for.
         edit: what goes out for a frame; without one its own bytes do.
+        framing: the upstream's; None for the dialect's own.
+        reframe: puts the frames into the client's framing, where that is another one.
     """
 
     def __init__(
@@ -153,10 +145,15 @@ class PassPipe:
         frame_bytes: int,
         choices: int = 1,
         edit: Edit | None = None,
+        framing: Framing | None = None,
+        reframe: Reframer | None = None,
     ) -> None:
         self._edit = edit
+        self._native = dialect.FRAMING
+        self._framing = framing or self._native
+        self._reframe = reframe
         self.tally = Tally(choices)
-        self._watcher = _Watcher(dialect, self.tally, frame_bytes)
+        self._watcher = _Watcher(dialect, self._framing, self.tally, frame_bytes)
         self._writer = writer
         self._end = dialect.STREAM_END
         self._begun = False
@@ -174,43 +171,64 @@ class PassPipe:
         if frames and not self._begun:
             self._begun = True
             self._writer.joined()
-        if self._edit is None:
+        if self._edit is None and self._reframe is None:
             if len(frames) == 1:
                 return [frames[0].raw]
             return [b"".join([frame.raw for frame in frames])] if frames else []
-        return [part for frame in frames if (part := self._edited(frame, self._edit))]
+        return [part for frame in frames if (part := self._edited(frame))]
 
     def close(self) -> list[bytes]:
-        """Return what the upstream left out: a blank line, the terminator."""
+        """Return what the upstream left out: what ends the last frame, the terminator."""
         tail = self._watcher.close()
         parts = self._mended()
         if tail is not None:
-            parts = [tail.raw, b"\n" if tail.raw.endswith(b"\n") else b"\n\n"]
+            parts = [self._edited(tail)]
+            if self._reframe is None and parts[0] == tail.raw:
+                parts.append(self._framing.mend(tail.raw))
         if self.tally.failure is None and not self.tally.ended:
             if not self.tally.whole:
                 raise UpstreamCut("the upstream's reply ended before it was whole")
             self.tally.ended = True
-            parts.append(self._end)
+            if self._end:
+                parts.append(self._put(self._end, self._native))
         self.tally.repaired = bool(parts)
+        if self._reframe and (last := self._reframe.close()):
+            parts.append(last)
         return parts
 
     def fail(self, fail: Fail) -> list[bytes]:
-        """Return the dialect's terminal error, unless the upstream has told its end itself."""
+        """Return the dialect's terminal error, unless the upstream has told its end itself.
+
+        Nothing can be told where pieces of a frame went out that no bytes can end.
+        """
         if self.tally.failure is not None or self.tally.ended:
             return []
         self.tally.failure = fail
-        return [*self._mended(), self._writer.write(fail)]
+        mended = self._mended()
+        if self._watcher.mid_frame and not mended:
+            return []
+        return [*mended, self._writer.write(fail)]
 
     def keepalive(self) -> bytes:
         """Return the dialect's keepalive; nothing may stand inside a frame."""
         return b"" if self._watcher.mid_frame else self._writer.keepalive()
 
-    def _edited(self, frame: Frame, edit: Edit) -> bytes:
-        return edit(frame) if frame.whole else frame.raw
+    def _edited(self, frame: Frame) -> bytes:
+        if not frame.whole:
+            return frame.raw if self._reframe is None else b""
+        if self._edit is not None:
+            edited = self._edit(frame)
+            return self._put(edited, self._framing)
+        return self._reframe.frame(frame) if self._reframe else frame.raw
+
+    def _put(self, data: bytes, framing: Framing) -> bytes:
+        """Return frames of `framing` as the client has them."""
+        return self._reframe.frames(data, framing) if self._reframe else data
 
     def _mended(self) -> list[bytes]:
         """Return what ends a frame of which only pieces went out."""
-        return [b"\n\n"] if self._watcher.mid_frame else []
+        end = self._framing.mend(b"") if self._watcher.mid_frame else b""
+        return [end] if end else []
 
 
 class PassBody:
@@ -220,10 +238,19 @@ class PassBody:
         dialect: the one both speak; None for a body that is no reply.
         limit: bytes; a longer body is passed on as it comes, unobserved.
         framed: the body's length is told by its framing. Else its end may be a break.
+        edit: what goes out for a body that is not too long.
     """
 
-    def __init__(self, dialect: Dialect | None, *, limit: int, framed: bool = True) -> None:
+    def __init__(
+        self,
+        dialect: Dialect | None,
+        *,
+        limit: int,
+        framed: bool = True,
+        edit: Callable[[bytes], bytes] | None = None,
+    ) -> None:
         self.tally = Tally()
+        self._edit = edit
         self._framed = framed
         self._dialect = dialect
         self._limit = limit
@@ -264,7 +291,7 @@ class PassBody:
             except UpstreamNonsense:
                 self.tally.unknown += 1
         self.tally.bearing = self.tally.bearing or self.tally.failure is None
-        return [body]
+        return [body if self._edit is None else self._edit(body)]
 
     def fail(self, fail: Fail) -> list[bytes]:
         """Return nothing: half a body has no words for it; the connection is broken off instead."""
@@ -314,157 +341,32 @@ class RawPipe:
         return b""
 
 
-class Source(Protocol):
-    """Turns what the upstream says into events."""
+class TranslatePipe:
+    """A source of events and a sink for them.
 
-    repairs: bool
-    """Whether events that only `close` brings are a repair."""
-
-    def feed(self, data: bytes) -> list[Event]: ...
-    def close(self) -> list[Event]: ...
-
-
-class StreamSource:
-    """A stream of frames."""
-
-    repairs = True
-
-    def __init__(self, reader: StreamReader, frame_bytes: int) -> None:
-        self._reader = reader
-        self._splitter = sse.Splitter(frame_bytes)
-
-    def feed(self, data: bytes) -> list[Event]:
-        """Return what the frames completed by `data` say."""
-        try:
-            frames = self._splitter.feed(data)
-        except FrameTooLong as error:
-            raise UpstreamNonsense(str(error)) from error
-        events: list[Event] = []
-        for frame in frames:
-            if frame.has_data:
-                try:
-                    events += self._reader.read(frame)
-                except UpstreamNonsense as error:
-                    if not events:
-                        raise
-                    # What stood before it in the same read is as good as in a read of its own.
-                    events.append(Fail("server", str(error), status=error.status))
-            if events and isinstance(events[-1], End | Fail):
-                break  # whatever stands behind the end has no meaning
-        return events
-
-    def close(self) -> list[Event]:
-        """Return the end; a last frame counts without its blank line, too, if it can be read."""
-        tail = sse.read_tail(self._splitter.close())
-        last: list[Event] = []
-        if tail is not None:
-            with suppress(UpstreamNonsense):
-                last = self._reader.read(tail)
-        return [*last, *self._reader.close()]
-
-
-class BodySource:
-    """A body that is no stream: its events come all at once, at its end."""
-
-    repairs = False
+    Args:
+        source: turns what the upstream says into events.
+        sink: turns them into what the client reads.
+        choices: how many answers were asked for.
+        stops: stop sequences that the upstream was not told: the reply ends here at the first one.
+        asked: the model's name as the client has it, where a route gave it another one.
+    """
 
     def __init__(
-        self, read_reply: Callable[[bytes, Back], list[Event]], back: Back, limit: int
+        self,
+        source: Source,
+        sink: Sink,
+        *,
+        choices: int = 1,
+        stops: tuple[str, ...] = (),
+        asked: str = "",
     ) -> None:
-        self._read_reply = read_reply
-        self._back = back
-        self._limit = limit
-        self._held: list[bytes] = []
-        self._size = 0
-
-    def feed(self, data: bytes) -> list[Event]:
-        """Hold `data`."""
-        self._size += len(data)
-        if self._size > self._limit:
-            raise UpstreamNonsense(f"the upstream's body passed {self._limit} bytes")
-        self._held.append(data)
-        return []
-
-    def close(self) -> list[Event]:
-        """Return what the body says."""
-        return self._read_reply(b"".join(self._held), self._back)
-
-
-class EngineSource:
-    """An engine in this process: its events come by `TranslatePipe.say`, never as bytes."""
-
-    repairs = False
-
-    def feed(self, data: bytes) -> list[Event]:
-        """Never called."""
-        raise AssertionError(f"an engine has no bytes, and {len(data)} came")
-
-    def close(self) -> list[Event]:
-        """Say that End was missing."""
-        raise UpstreamCut("the engine stopped before its reply was whole")
-
-
-class Sink(Protocol):
-    """Turns events into what the client reads."""
-
-    @property
-    def losses(self) -> list[Loss]: ...
-    def write(self, event: Event) -> bytes: ...
-    def close(self) -> bytes: ...
-    def keepalive(self) -> bytes: ...
-
-
-class StreamSink:
-    """A stream, written event by event."""
-
-    def __init__(self, writer: StreamWriter) -> None:
-        self._writer = writer
-        self.write = writer.write
-        self.keepalive = writer.keepalive
-
-    @property
-    def losses(self) -> list[Loss]:
-        """What the writer had no words for."""
-        return self._writer.losses
-
-    def close(self) -> bytes:
-        """Return nothing: End was written."""
-        return b""
-
-
-class BodySink:
-    """One body, written when every event is there."""
-
-    def __init__(self, dialect: Dialect, call: Call, reply_id: str, now: int) -> None:
-        self._dialect = dialect
-        self._call = call
-        self._id = reply_id
-        self._now = now
-        self._events: list[Event] = []
-        self.losses: list[Loss] = []
-
-    def write(self, event: Event) -> bytes:
-        """Hold `event`."""
-        self._events.append(event)
-        return b""
-
-    def close(self) -> bytes:
-        """Return the body."""
-        body, self.losses = self._dialect.write_reply(self._events, self._call, self._id, self._now)
-        return body
-
-    def keepalive(self) -> bytes:
-        """Return nothing: a body has no room for it."""
-        return b""
-
-
-class TranslatePipe:
-    """A source of events and a sink for them."""
-
-    def __init__(self, source: Source, sink: Sink, *, choices: int = 1) -> None:
         self.tally = Tally(choices)
         self._source = source
         self._sink = sink
+        self._cutoff = Cutoff(stops) if stops else None
+        self._asked = asked
+        self._carry: Carry | None = None  # while nothing but the text of one block is said
 
     @property
     def losses(self) -> list[Loss]:
@@ -473,13 +375,28 @@ class TranslatePipe:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the client's spelling of every event that `data` completes."""
-        return [] if self._over else self.say(self._source.feed(data))
+        if self._carry is not None and (texts := self._source.texts(data)) is not None:
+            self.tally.deltas += len(texts)
+            return [b"".join(map(self._carry, texts))]
+        if self._over:
+            return []
+        parts = self.say(self._source.feed(data))
+        steady = self._source.steady if self._cutoff is None else -1
+        self._carry = self._sink.carry(steady) if steady >= 0 else None
+        return parts
 
     def say(self, events: list[Event]) -> list[bytes]:
         """Return the client's spelling of `events`: an engine has no bytes to be fed."""
         if self._over:
             return []
+        if self._cutoff is not None:
+            events = self._cutoff.feed(events)
         self.tally.note(events)
+        if self._asked:
+            events = [
+                replace(event, model=self._asked) if isinstance(event, Start) else event
+                for event in events
+            ]
         return [part for event in events if (part := self._sink.write(event))]
 
     def close(self) -> list[bytes]:
@@ -497,6 +414,7 @@ class TranslatePipe:
         if self._over:
             return []
         self.tally.failure = fail
+        self._carry = None
         part = self._sink.write(fail)
         return [part] if part else []
 
@@ -506,8 +424,9 @@ class TranslatePipe:
 
     @property
     def broken(self) -> bool:
-        """Whether the failure was told."""
-        return self.tally.failure is not None
+        """Whether the failure was told, or a stop sequence ended the reply before its upstream did."""
+        cut = self._cutoff is not None and self._cutoff.over
+        return cut or self.tally.failure is not None
 
     @property
     def _over(self) -> bool:

@@ -26,6 +26,10 @@ T = TypeVar("T")
 _ENCODER = msgspec.json.Encoder()
 _DECODERS: dict[object, msgspec.json.Decoder[Any]] = {}
 
+_OBJECT = msgspec.json.Decoder(dict[str, Raw])
+_TEXT = msgspec.json.Decoder(str | None)
+_NULL, _NOTHING = Raw(b"null"), Raw()
+
 # A whole number stays one: a seed may have more digits than a float.
 _NUMBER = cast("type[float]", int | float)
 
@@ -97,6 +101,10 @@ class Fields:
             ClientError: it is not a JSON object.
         """
         try:
+            return cls(_OBJECT.decode(data), path)
+        except (ValueError, RecursionError):
+            pass  # half a surrogate pair can be mended
+        try:
             return cls(decode(data, dict[str, Raw]), path)
         except ValueError:
             what = path or "the body"
@@ -109,17 +117,16 @@ class Fields:
     def has(self, name: str) -> bool:
         """Return whether the field is there and not null. It is not taken."""
         raw = self._members.get(name)
-        return raw is not None and not _is_null(raw)
+        return raw is not None and raw != _NULL
 
     def raw(self, name: str) -> Raw:
         """Take a field as it stands; an empty (false) Raw when it is absent or null."""
         raw = self._members.pop(name, None)
-        return Raw() if raw is None or _is_null(raw) else raw
+        return _NOTHING if raw is None or raw == _NULL else raw
 
     def take(self, name: str, kind: type[T], what: str) -> T | None:
         """Take a field decoded as `kind` (errors call it `what`); None when absent or null."""
-        raw = self.raw(name)
-        if not raw:
+        if name not in self._members or not (raw := self.raw(name)):
             return None
         try:
             return decode(raw, kind)
@@ -129,7 +136,15 @@ class Fields:
 
     def text(self, name: str) -> str | None:
         """Take a string."""
-        return self.take(name, str, "a string")
+        raw = self._members.get(name)
+        if raw is None:
+            return None
+        try:
+            value: str | None = _TEXT.decode(raw)
+        except ValueError:  # of another type, or with half a surrogate pair in it
+            return self.take(name, str, "a string")
+        del self._members[name]
+        return value
 
     def needed(self, name: str) -> str:
         """Take a string that has to be there."""
@@ -179,13 +194,9 @@ class Fields:
 
     def rest(self) -> dict[str, bytes]:
         """Return what was not asked for: path -> raw JSON. Nulls say nothing and are left out."""
-        return {
-            self.at(name): bytes(raw) for name, raw in self._members.items() if not _is_null(raw)
-        }
-
-
-def _is_null(raw: Raw) -> bool:
-    return _first_byte(raw) == b"n"
+        if not self._members:
+            return {}
+        return {self.at(name): bytes(raw) for name, raw in self._members.items() if raw != _NULL}
 
 
 def _first_byte(raw: Raw) -> bytes:

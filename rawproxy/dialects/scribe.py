@@ -168,6 +168,11 @@ class Scribe:
         """Return whether the tool call `key` is open."""
         return (choice, key) in self._tools
 
+    def is_whole(self, key: object, choice: int = 0) -> bool:
+        """Return whether nothing can follow in the tool call `key`: its arguments are complete."""
+        tool = self._tools.get((choice, key))
+        return tool is None or _complete("".join(tool.arguments))
+
     def arguments(self, key: object, piece: str, choice: int = 0) -> list[Event]:
         """Return more arguments of the tool call `key`; nothing when it is not open."""
         tool = self._tools.get((choice, key))

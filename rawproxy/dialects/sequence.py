@@ -35,6 +35,11 @@ class Sequencer:
         self._blocks: dict[int, _Block] = {}  # in order of opening; the first one is live
         self._next = 0
 
+    @property
+    def live(self) -> int | None:
+        """The block that streams now, by the number it was fed with; None without one."""
+        return next(iter(self._blocks), None)
+
     def feed(self, event: Event) -> list[Event]:
         """Return what may be said now."""
         match event:

@@ -12,24 +12,18 @@ input gives equal output. Every function raises ValueError for a name that is no
 
 from msgspec import Raw
 
-from rawproxy.dialects.base import Back, Target, Written
+from rawproxy.dialects.base import Back, ErrorReply, Given, Target, Written
 from rawproxy.dialects.call import Call
+from rawproxy.dialects.ends import BodySink, BodySource, StreamSink, StreamSource
 from rawproxy.dialects.envelope import Vault
 from rawproxy.dialects.events import Fail
 from rawproxy.dialects.losses import Loss
 from rawproxy.dialects.models import takes
 from rawproxy.dialects.named import named
-from rawproxy.dialects.pipe import (
-    BodySink,
-    BodySource,
-    StreamSink,
-    StreamSource,
-    TranslatePipe,
-)
+from rawproxy.dialects.pipe import TranslatePipe
 from rawproxy.dialects.reading import decode
-from rawproxy.errors import UpstreamCut, UpstreamError, UpstreamNonsense
-from rawproxy.wire.frame import PlainFrame
-from rawproxy.wire.sse import MAX_FRAME
+from rawproxy.errors import ClientError, UpstreamCut, UpstreamError, UpstreamNonsense
+from rawproxy.wire.frame import MAX_FRAME, PlainFrame
 
 __all__ = ["REPLY_ID", "Stream", "call", "error", "fold", "reply", "stream", "unfold"]
 
@@ -43,7 +37,9 @@ Told = tuple[bytes, list[Loss]]
 """The output, and what it could not say."""
 
 
-def call(body: bytes, source: str, target: str, *, model: str | None = None) -> Written:
+def call(
+    body: bytes, source: str, target: str, *, model: str | None = None, variant: str = ""
+) -> Written:
     """Return a request of dialect `source` as one of dialect `target`.
 
     Losses that would corrupt the answer are among those of the result; the proxy refuses such a
@@ -54,13 +50,17 @@ def call(body: bytes, source: str, target: str, *, model: str | None = None) -> 
         source: the dialect it is in.
         target: the dialect to write.
         model: the model to ask; None for the one that `body` names.
+        variant: which form of `source` it is, where that has several (`generate` of Ollama).
 
     Raises:
         ClientError: `body` is not a call of `source`, or `target` cannot say it (Untranslatable).
     """
     reader, writer = named(source), named(target)
-    asked = reader.read_call(body, Vault())
+    named_in_path = None if reader.MODEL_FIELD else model
+    asked = reader.read_call(body, Vault(), Given(named_in_path, variant=variant))
     wanted = model or asked.model
+    if not wanted:
+        raise ClientError("the body names no model: it stands in the path, so it has to be given")
     return writer.write_call(asked, Target(wanted, takes(target, wanted)))
 
 
@@ -102,8 +102,8 @@ def stream(data: bytes, source: str, target: str, *, model: str = "") -> Told:
     return translation.feed(data) + translation.close(), translation.losses
 
 
-def error(body: bytes, source: str, target: str, *, status: int | None = None) -> tuple[int, bytes]:
-    """Return the HTTP status and the body that say in dialect `target` what an error body says.
+def error(body: bytes, source: str, target: str, *, status: int | None = None) -> ErrorReply:
+    """Return the HTTP response that says in dialect `target` what an error body says.
 
     Args:
         body: the error response's body.
@@ -174,7 +174,8 @@ def _body(name: str, body: bytes) -> BodySource:
 
 
 def _stream(name: str) -> StreamSource:
-    return StreamSource(named(name).stream_reader(Back()), MAX_FRAME)
+    dialect = named(name)
+    return StreamSource(dialect.stream_reader(Back()), dialect.FRAMING, MAX_FRAME)
 
 
 def _body_sink(name: str, model: str) -> BodySink:

@@ -34,8 +34,8 @@ from rawproxy.dialects.call import (
     Video,
 )
 from rawproxy.dialects.events import Close, Delta, End, Event, Fail, Open, Start, Stop, Usage
+from rawproxy.dialects.stop import StopFilter
 from rawproxy.engines.language import ORDER, Language, draw, embedded
-from rawproxy.engines.stop import StopFilter
 
 __all__ = ["DEFAULT_LIMIT", "LONGEST_INPUT", "LONGEST_STOPS", "NgramEngine"]
 

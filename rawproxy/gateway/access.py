@@ -6,6 +6,7 @@ Layer: gateway. Knows no sockets: whether a listener is loopback comes in as an 
 import hashlib
 from fnmatch import fnmatchcase
 from typing import Literal
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 
@@ -40,13 +41,25 @@ def hashed(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def credential(fields: Fields) -> Secret | None:
-    """Return the credential a request came with: `x-api-key`, else `Authorization: Bearer`."""
-    key = get(fields, b"x-api-key")
+def credential(fields: Fields, query: bytes = b"") -> Secret | None:
+    """Return the credential a request came with.
+
+    `x-api-key`, else `x-goog-api-key`, `api-key`, `?key=`, else `Authorization: Bearer`.
+    """
+    named = (get(fields, name) for name in (b"x-api-key", b"x-goog-api-key", b"api-key"))
+    key = next((found for found in named if found is not None), None) or _in_query(query)
     if key is None:
         bearer = get(fields, b"authorization")
         key = None if bearer is None else read_bearer(bearer)
     return Secret(key.decode("latin-1")) if key else None
+
+
+def _in_query(query: bytes) -> bytes | None:
+    for part in query.split(b"&"):
+        name, _, value = part.partition(b"=")
+        if name == b"key" and value:
+            return unquote_to_bytes(value)
+    return None
 
 
 class Access:
@@ -63,7 +76,7 @@ class Access:
         self.mode = mode
         self._callers = {hashed(caller.key): caller for caller in callers}
 
-    def identify(self, fields: Fields) -> Caller:
+    def identify(self, fields: Fields, query: bytes = b"") -> Caller:
         """Return who asks.
 
         Raises:
@@ -71,7 +84,7 @@ class Access:
         """
         if self.mode == "open":
             return ANYONE
-        presented = credential(fields)
+        presented = credential(fields, query)
         if presented is None:
             raise Unauthorized("no API key: send `Authorization: Bearer` or `x-api-key`")
         # What a client presents is a key, never a digest, whatever it looks like.

@@ -6,22 +6,17 @@ read whole (`Ask.call`) the first time that a candidate speaks another dialect.
 
 from dataclasses import dataclass, field
 
-from rawproxy.dialects.anthropic_messages import read_count
-from rawproxy.dialects.base import Dialect
+from rawproxy.dialects.base import NOTHING_GIVEN, Dialect, Given
 from rawproxy.dialects.call import Call
 from rawproxy.dialects.envelope import Vault
-from rawproxy.dialects.reading import decode
-from rawproxy.errors import ClientError, WireError
 from rawproxy.gateway.access import ANYONE, Caller
+from rawproxy.gateway.counting import COUNTERS
+from rawproxy.gateway.face import Face
 from rawproxy.gateway.keys import Secret
-from rawproxy.wire import splice
 from rawproxy.wire.fields import get
 from rawproxy.wire.http import Fields
 
-__all__ = ["LONGEST_MODEL", "Ask"]
-
-LONGEST_MODEL = 256
-"""Characters. Names are kept in records and shown in headers; an ARN has 150."""
+__all__ = ["Ask"]
 
 
 @dataclass(slots=True)
@@ -30,16 +25,17 @@ class Ask:
 
     Attributes:
         id: the exchange's id.
-        dialect: the dialect the client speaks.
+        face: the dialect the client speaks, as it shows itself at the door that it came to.
         body: as it came.
         wall: when it came, Unix seconds.
+        given: what its path and header say of the call.
         counts: it asks for a count of its tokens, not for a reply.
         credential: the client's own, in access mode `forward` only.
         vault: opens and packs the envelopes of this caller.
     """
 
     id: str
-    dialect: Dialect
+    face: Face
     body: bytes
     wall: float
     fields: Fields = field(default_factory=list)
@@ -47,6 +43,7 @@ class Ask:
     caller: Caller = ANYONE
     credential: Secret | None = None
     vault: Vault = field(default_factory=Vault)
+    given: Given = NOTHING_GIVEN
     counts: bool = False
     model: str = field(init=False, default="")
     stream: bool = field(init=False, default=False)
@@ -54,28 +51,29 @@ class Ask:
     _call: Call | None = field(init=False, default=None)
 
     def look(self) -> None:
-        """Read model, stream and n off the body.
+        """Read model, stream and the number of answers off the request.
 
         Raises:
-            ClientError: it is no JSON object, names one of them twice, or has no model.
+            ClientError: it is no JSON object, or names one of them twice.
         """
-        try:
-            model, stream, n = (splice.value(self.body, name) for name in ("model", "stream", "n"))
-        except WireError as error:
-            raise ClientError(f"the body cannot be read: {error}") from error
-        try:
-            self.model = decode(model or b"null", str)
-        except ValueError:
-            raise ClientError("model: expected a string", param="model") from None
-        if len(self.model) > LONGEST_MODEL:
-            raise ClientError(f"model: longer than {LONGEST_MODEL} characters", param="model")
-        self.stream = not self.counts and (stream or b"").strip(b'"') == b"true"
-        self.choices = int(n) if n is not None and n.isdigit() and len(n) < 4 else 1
+        self.body, self.fields = self.face.arrived(self.body, self.given, self.fields)
+        seen = self.dialect.glance(self.body, self.given)
+        self.model, self.choices = seen.model, seen.choices
+        self.stream = seen.stream and not self.counts
+
+    @property
+    def dialect(self) -> Dialect:
+        """What the client speaks."""
+        return self.face.dialect
 
     @property
     def strict(self) -> bool:
         """Whether the client would rather have no answer than one with losses."""
         return get(self.fields, b"x-rawproxy-strict") == b"1"
+
+    def sampled(self, share: float) -> bool:
+        """Return whether this is one of `share` of all exchanges (0 to 1): its random id decides."""
+        return int(self.id[-4:], 16) < share * 65536
 
     @property
     def call(self) -> Call:
@@ -85,6 +83,10 @@ class Ask:
             ClientError: it is not a call of its dialect.
         """
         if self._call is None:
-            read = read_count if self.counts else self.dialect.read_call
-            self._call = read(self.body, self.vault)
+            given = self.given
+            self._call = (
+                COUNTERS[self.dialect.NAME].read_count(self.body, self.vault, given)
+                if self.counts
+                else self.dialect.read_call(self.body, self.vault, given)
+            )
         return self._call

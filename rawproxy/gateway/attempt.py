@@ -8,40 +8,38 @@ from urllib.parse import unquote_to_bytes
 
 from msgspec.structs import replace
 
-from rawproxy.dialects import DIALECTS
-from rawproxy.dialects.base import Back, Dialect, StreamWriter
+from rawproxy.dialects.base import Back, StreamWriter
 from rawproxy.dialects.call import Call
-from rawproxy.dialects.losses import Loss, refuse, told
-from rawproxy.dialects.pipe import (
+from rawproxy.dialects.checked import Checked
+from rawproxy.dialects.ends import (
     BodySink,
     BodySource,
     EngineSource,
-    PassBody,
-    PassPipe,
-    Pipe,
-    RawPipe,
     Sink,
     Source,
     StreamSink,
     StreamSource,
-    TranslatePipe,
 )
+from rawproxy.dialects.losses import Loss, refuse, told
+from rawproxy.dialects.pipe import Edit, PassBody, PassPipe, Pipe, RawPipe, TranslatePipe
 from rawproxy.dialects.reading import encode
+from rawproxy.dialects.reframe import Reframer
+from rawproxy.dialects.rename import Rename
 from rawproxy.dialects.unseal import holds_envelope, unseal
 from rawproxy.errors import Untranslatable, UpstreamNonsense
 from rawproxy.gateway.ask import Ask
+from rawproxy.gateway.face import Face
+from rawproxy.gateway.headers import kept_of_request
 from rawproxy.gateway.keys import Key
 from rawproxy.gateway.liveness import Timing
-from rawproxy.gateway.providers import kept_of_request
+from rawproxy.gateway.providers import Wanted
 from rawproxy.gateway.route import Candidate
-from rawproxy.wire import splice
-from rawproxy.wire.fields import get, read_media_type
+from rawproxy.wire import jsonarray, splice
+from rawproxy.wire.fields import get
 from rawproxy.wire.frame import Frame
 from rawproxy.wire.http import Fields
 
 __all__ = ["Attempt", "attempt", "voice"]
-
-_STREAM = b"text/event-stream"
 
 
 @dataclass(slots=True)
@@ -51,13 +49,14 @@ class Attempt:
     Attributes:
         candidate: upstream and model.
         key: the credential that is tried; an empty one where the upstream has none.
-        dialect: the upstream's; None for an engine.
+        face: the upstream's dialect, as it shows itself there; None for an engine.
         losses: what the request could not say.
+        checked: the client's writer, where this exchange is one of those that are watched.
     """
 
     candidate: Candidate
     key: Key
-    dialect: Dialect | None
+    face: Face | None
     target: bytes = b""
     fields: Fields = field(default_factory=list)
     body: bytes = b""
@@ -65,62 +64,117 @@ class Attempt:
     losses: list[Loss] = field(default_factory=list)
     back: Back = field(default_factory=Back)
     drops_usage: bool = False
+    checked: Checked | None = None
 
-    def pipe(self, ask: Ask, fields: Fields, timing: Timing) -> Pipe:
+    def passes(self, ask: Ask) -> bool:
+        """Return whether the client and the upstream speak one dialect."""
+        return self.face is not None and self.face.dialect is ask.dialect
+
+    def pipe(self, ask: Ask, fields: Fields, timing: Timing, spoken: int = 0) -> Pipe:
         """Return the pipe for a reply whose head has these `fields`.
+
+        Args:
+            ask: the client's request.
+            fields: the reply's header.
+            timing: the limits.
+            spoken: keepalives that went downstream already; the reply goes on from them.
 
         Raises:
             UpstreamNonsense: the reply is coded, and would have to be read.
         """
-        passed = self.dialect is ask.dialect
+        assert self.face is not None
+        passed, framing = self.passes(ask), self.face.framing
         coded = get(fields, b"content-encoding") not in (None, b"", b"identity")
         # Where the body ends with its connection, a break and an end look alike.
         framed = any(name in (b"content-length", b"transfer-encoding") for name, _ in fields)
-        if passed and coded:
+        if passed and coded and framing is ask.face.framing:
             return RawPipe(framed=framed)
         if coded:
             raise UpstreamNonsense(
                 "the upstream answered in a content coding that nobody asked for"
             )
-        streams = read_media_type(get(fields, b"content-type") or b"") == _STREAM
-        if passed and streams and ask.stream:
-            return PassPipe(
-                ask.dialect, voice(ask), frame_bytes=timing.frame_bytes, choices=ask.choices,
-                edit=self._drop_usage if self.drops_usage else None,
-            )  # fmt: skip
+        streams = self.face.streams(get(fields, b"content-type"), asked=ask.stream)
+        rename = Rename(ask.dialect, framing, ask.model) if self._renames(ask) else None
+        begun = spoken > 0 and ask.dialect.KEEPALIVE_BEGINS
+        if passed and streams and ask.stream and not begun:
+            return self._pass_stream(ask, rename, timing)
         if passed and not streams and not ask.stream:
             return PassBody(
-                None if ask.counts else ask.dialect, limit=timing.frame_bytes, framed=framed
-            )
-        return TranslatePipe(self._source(streams, timing), self._sink(ask), choices=ask.choices)
+                None if ask.counts else ask.dialect, limit=timing.frame_bytes, framed=framed,
+                edit=rename.body if rename else None,
+            )  # fmt: skip
+        return TranslatePipe(
+            self._source(streams, timing), self._sink(ask, timing, spoken), choices=ask.choices,
+            stops=self.back.stops, asked=ask.model if rename else "",
+        )  # fmt: skip
 
-    def engine_pipe(self, ask: Ask) -> TranslatePipe:
-        """Return the pipe for an engine's events."""
-        return TranslatePipe(EngineSource(), self._sink(ask), choices=ask.choices)
+    def engine_pipe(self, ask: Ask, timing: Timing, spoken: int = 0) -> TranslatePipe:
+        """Return the pipe for an engine's events; arguments as in `pipe`."""
+        return TranslatePipe(EngineSource(), self._sink(ask, timing, spoken), choices=ask.choices)
+
+    def _pass_stream(self, ask: Ask, rename: Rename | None, timing: Timing) -> PassPipe:
+        assert self.face is not None
+        other = self.face.framing is not ask.face.framing
+        reframer = Reframer(ask.face.framing) if other else None
+        edits: list[Edit] = [self._drop_usage] if self.drops_usage else []
+        if rename is not None:
+            edits.append(rename.frame)
+        return PassPipe(
+            ask.dialect, voice(ask, reframer), frame_bytes=timing.frame_bytes, choices=ask.choices,
+            edit=_both(*edits), framing=self.face.framing, reframe=reframer,
+        )  # fmt: skip
 
     def _source(self, streams: bool, timing: Timing) -> Source:
-        assert self.dialect is not None
+        assert self.face is not None
+        dialect = self.face.dialect
         if streams:
-            return StreamSource(self.dialect.stream_reader(self.back), timing.frame_bytes)
-        return BodySource(self.dialect.read_reply, self.back, timing.frame_bytes)
+            reader = dialect.stream_reader(self.back)
+            return StreamSource(reader, self.face.framing, timing.frame_bytes)
+        return BodySource(dialect.read_reply, self.back, timing.frame_bytes)
 
-    def _sink(self, ask: Ask) -> Sink:
+    def _sink(self, ask: Ask, timing: Timing, spoken: int) -> Sink:
         if ask.stream:
-            return StreamSink(ask.dialect.stream_writer(ask.call, ask.id, int(ask.wall)))
+            writer = ask.dialect.stream_writer(ask.call, ask.id, int(ask.wall))
+            if ask.sampled(timing.grammar_sample):
+                writer = self.checked = Checked(writer, ask.dialect)
+            for _ in range(spoken):
+                writer.keepalive()  # it went out in another voice: the same ids, the same numbers
+            return StreamSink(ask.face.voiced(writer))
         return BodySink(ask.dialect, ask.call, ask.id, int(ask.wall))
 
+    def _renames(self, ask: Ask) -> bool:
+        return self.candidate.model != ask.model and not ask.counts
+
     def _drop_usage(self, frame: Frame) -> bytes:
-        assert self.dialect is not None
-        return b"" if self.dialect.is_usage_only(frame) else frame.raw
+        assert self.face is not None
+        return b"" if self.face.dialect.is_usage_only(frame) else frame.raw
 
 
-def voice(ask: Ask) -> StreamWriter:
+def _both(*edits: Edit) -> Edit | None:
+    """Return one edit that is all of `edits`: what one of them drops the next ones do not see."""
+    if len(edits) < 2:
+        return edits[0] if edits else None
+    drop, change = edits
+
+    def edit(frame: Frame) -> bytes:
+        return change(frame) if drop(frame) else b""
+
+    return edit
+
+
+def voice(ask: Ask, reframer: Reframer | None = None) -> StreamWriter:
     """Return a writer of the client's dialect that says no more than keepalives and one error.
 
     It needs nothing of the call: a pass must not fail on a body that only the upstream understands.
+
+    Args:
+        ask: the client's request.
+        reframer: of the stream that it speaks in, where somebody else writes there as well.
     """
-    sketch = Call(ask.dialect.NAME, ask.model, stream=True, vault=ask.vault)
-    return ask.dialect.stream_writer(sketch, ask.id, int(ask.wall))
+    sketch = Call(
+        ask.dialect.NAME, ask.model, stream=True, variant=ask.given.variant, vault=ask.vault
+    )
+    return ask.face.voiced(ask.dialect.stream_writer(sketch, ask.id, int(ask.wall)), reframer)
 
 
 def attempt(ask: Ask, candidate: Candidate, key: Key, timing: Timing) -> Attempt:
@@ -142,29 +196,39 @@ def attempt(ask: Ask, candidate: Candidate, key: Key, timing: Timing) -> Attempt
 
 def _request(ask: Ask, candidate: Candidate, key: Key, timing: Timing) -> Attempt:
     upstream = candidate.upstream
-    dialect = DIALECTS[upstream.dialect_for(ask.dialect.NAME)]
-    made = Attempt(candidate, key, dialect)
-    if dialect is ask.dialect:
+    face = upstream.face(upstream.dialect_for(ask.dialect.NAME, candidate.model))
+    dialect = face.dialect
+    made = Attempt(candidate, key, face)
+    passed = made.passes(ask)
+    if ask.counts and not (passed and upstream.counts(dialect.NAME)):
+        return made  # it is answered here
+    if passed:
         _pass_body(made, ask, timing)
     else:
         written = dialect.write_call(ask.call, upstream.target(dialect.NAME, candidate.model))
         made.body, made.losses = written.body, written.losses
         made.back = replace(written.back, seed=ask.id[-8:])
-    made.target = upstream.path(dialect.NAME, "/count_tokens" if ask.counts else "").encode()
-    if dialect is ask.dialect and (query := _kept_query(ask.query)):
-        made.target += b"?" + query
     kept = kept_of_request(
         ask.fields, ask.dialect.NAME, dialect.NAME, own_credential=ask.credential is not None
     )
-    made.fields = upstream.fields(dialect.NAME, key.secret, kept, stream=ask.stream)
+    wanted = Wanted(
+        dialect.NAME, candidate.model, ask.stream, ask.counts,
+        ask.given.variant if passed else "", passed and ask.face.framing is jsonarray,
+    )  # fmt: skip
+    if wanted.array:
+        made.face = ask.face
+    request = upstream.request(wanted, made.body, kept, key.secret, ask.wall)
+    made.target, made.fields, made.body = request.target, request.fields, request.body
+    if passed and not (face.hosted or ask.face.hosted) and (query := _kept_query(ask.query)):
+        made.target += (b"&" if b"?" in made.target else b"?") + query
     return made
 
 
 def _pass_body(made: Attempt, ask: Ask, timing: Timing) -> None:
     made.body = ask.body
     candidate = made.candidate
-    if candidate.model != ask.model:
-        made.body = splice.replace(made.body, "model", encode(candidate.model))
+    if candidate.model != ask.model and ask.dialect.MODEL_FIELD:
+        made.body = splice.replace(made.body, ask.dialect.MODEL_FIELD, encode(candidate.model))
     if holds_envelope(made.body):
         target = candidate.upstream.target(ask.dialect.NAME, candidate.model)
         made.body, made.losses = unseal(made.body, ask.vault, target)
@@ -175,9 +239,9 @@ def _pass_body(made: Attempt, ask: Ask, timing: Timing) -> None:
 
 
 def _kept_query(query: bytes) -> bytes:
-    """Return the query without `key`, which is a credential."""
+    """Return the query without `key`, which is a credential, and `alt`, which the path has already."""
     return b"&".join(
         part
         for part in query.split(b"&")
-        if part and unquote_to_bytes(part.partition(b"=")[0]).lower() != b"key"
+        if part and unquote_to_bytes(part.partition(b"=")[0]).lower() not in (b"key", b"alt")
     )

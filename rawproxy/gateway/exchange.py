@@ -24,7 +24,6 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from rawproxy.dialects.anthropic_messages import write_count
 from rawproxy.dialects.base import StreamWriter
 from rawproxy.dialects.estimate import estimate_tokens
 from rawproxy.dialects.events import Fail, FailKind
@@ -34,10 +33,11 @@ from rawproxy.dialects.tally import Tally
 from rawproxy.errors import ClientError, Forbidden, RawproxyError, UpstreamError, UpstreamNonsense
 from rawproxy.gateway.ask import Ask
 from rawproxy.gateway.attempt import Attempt, attempt, voice
+from rawproxy.gateway.counting import COUNTERS
+from rawproxy.gateway.headers import kept_of_reply
 from rawproxy.gateway.keys import Key, Outcome
 from rawproxy.gateway.limits import Limits
 from rawproxy.gateway.liveness import Timing
-from rawproxy.gateway.providers import kept_of_reply
 from rawproxy.gateway.record import AttemptNote, Record, estimated
 from rawproxy.gateway.record import Outcome as RecordOutcome
 from rawproxy.gateway.route import Candidate, Router
@@ -55,6 +55,8 @@ HELD_BYTES = 65536
 
 ERROR_BYTES = 65536
 """Bytes of an upstream's error body that are read."""
+
+JSON: Fields = [(b"content-type", b"application/json")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,7 @@ class _Reply:
     pipe: Pipe | None  # None: an error body, to be read
     held: list[bytes] = field(default_factory=list)
     size: int = 0
+    fed: bool = False
 
 
 class Exchange:
@@ -152,6 +155,8 @@ class Exchange:
         self._reply: _Reply | None = None
         self._pipe: Pipe | None = None
         self._voice: StreamWriter | None = None  # speaks after an early commit, until output comes
+        self._spoken = 0  # keepalives of that voice
+        self._begun = False  # the beginning of an upstream's reply went downstream with one
         self.output_sent = False
         """Whether output went downstream: the commit."""
         self._failure: tuple[Fail, Answer | None] | None = None
@@ -236,9 +241,9 @@ class Exchange:
         self._tried.add(made.key)
         record = self.record
         record.upstream, record.model_used = made.candidate.upstream.name, made.candidate.model
-        record.upstream_dialect = made.dialect.NAME if made.dialect else "events"
+        record.upstream_dialect = made.face.dialect.NAME if made.face else "events"
         record.losses = [loss.path for loss in told(made.losses)]
-        if self.ask.counts and made.dialect is not self.ask.dialect:
+        if self.ask.counts and not made.target:
             return self._count(made)
         return made
 
@@ -251,7 +256,7 @@ class Exchange:
         self.record.input_tokens = tokens
         fields = [*self._own_fields(), (b"x-rawproxy-usage", self.record.usage_from.encode())]
         self.record.outcome = "ok"
-        return self._answer(200, fields, write_count(tokens))
+        return self._answer(200, fields, COUNTERS[self.ask.dialect.NAME].write_count(tokens))
 
     # -- what the upstream says
 
@@ -267,7 +272,7 @@ class Exchange:
             # The head went with a keepalive, and said nothing of a coding.
             return self.on_failed(UpstreamNonsense("the upstream's reply is coded"), now)
         try:
-            self._pipe = made.pipe(self.ask, fields, self._site.timing)
+            self._pipe = made.pipe(self.ask, fields, self._site.timing, self._spoken)
         except UpstreamError as error:
             return self.on_failed(error, now)
         except ClientError as error:  # the upstream took the call, we cannot read it
@@ -278,7 +283,7 @@ class Exchange:
     def on_engine(self) -> TranslatePipe:
         """Learn that an engine has begun; return the pipe that its events go through."""
         made = self._made()
-        self._pipe = pipe = made.engine_pipe(self.ask)
+        self._pipe = pipe = made.engine_pipe(self.ask, self._site.timing, self._spoken)
         self._reply = _Reply(200, [], pipe)
         return pipe
 
@@ -291,6 +296,7 @@ class Exchange:
             reply.size += len(data)
             # More than we read of it: it may have no end at all.
             return Preview() if reply.size <= ERROR_BYTES else self._refused_upstream(reply, now)
+        reply.fed = True
         try:
             parts = reply.pipe.feed(data)
         except UpstreamError as error:
@@ -345,12 +351,29 @@ class Exchange:
         if self.output_sent:
             assert self._pipe is not None
             return self._pipe.keepalive()
+        said = self._keepalive()
+        if self.head_sent:
+            return said
+        return self._head(200, self.ask.face.kind(stream=True), [said], now)
+
+    def _keepalive(self) -> bytes:
+        """Return what says that we are still here, before any output."""
+        reply = self._reply if self.ask.dialect.KEEPALIVE_BEGINS else None
+        pipe = reply.pipe if reply else None
+        if reply is not None and pipe is not None and reply.held:
+            # What the upstream said so far goes first. No other one's beginning can follow it.
+            self._begun = True
+            said, reply.held = b"".join(reply.held), []
+            return said + pipe.keepalive()
+        if reply is not None and pipe is not None and reply.fed:
+            return b""  # a frame is under way
         if self._voice is None:
             self._voice = voice(self.ask)
-        if self.head_sent:
-            return self._voice.keepalive()
-        kept = [(b"content-type", self.ask.dialect.STREAM_TYPE)]
-        return self._head(200, kept, [self._voice.keepalive()], now)
+        self._spoken += 1
+        if reply is not None and pipe is not None:
+            fields, timing = reply.fields, self._site.timing
+            reply.pipe = self._pipe = self._made().pipe(self.ask, fields, timing, self._spoken)
+        return self._voice.keepalive()
 
     def on_crash(self) -> Step:
         """Learn that a fault of ours ended the exchange."""
@@ -383,6 +406,8 @@ class Exchange:
             record.unknown_frames = pipe.tally.unknown
             record.stop = pipe.tally.stop.reason if pipe.tally.stop else ""
             record.losses += [loss.path for loss in told(pipe.losses)]
+            checked = self._made().checked
+            record.violations = checked.violations if checked else {}
         return Done(record)
 
     def _early_failure(self, tally: Tally) -> Fail | None:
@@ -390,7 +415,8 @@ class Exchange:
 
         A blocking reply is sent whole or not at all, so there none was ever sent.
         """
-        return None if tally.bearing and self.ask.stream else tally.failure
+        committed = self._begun or (tally.bearing and self.ask.stream)
+        return None if committed else tally.failure
 
     # -- commit and after
 
@@ -402,7 +428,7 @@ class Exchange:
         made.key.note(Outcome.OK, now)
         if self._voice is not None:
             self._voice = None
-        passed = made.dialect is self.ask.dialect and not isinstance(pipe, TranslatePipe)
+        passed = made.passes(self.ask) and not isinstance(pipe, TranslatePipe)
         kept = kept_of_reply(reply.fields, translated=not passed)
         commit = self._head(
             reply.status if passed else 200, [*self._kind(reply, passed), *kept], reply.held, now
@@ -414,8 +440,7 @@ class Exchange:
     def _kind(self, reply: _Reply, passed: bool) -> Fields:
         """Return Content-Type (and the coding of a reply that nobody may look into)."""
         if not passed:
-            streams = self.ask.dialect.STREAM_TYPE
-            return [(b"content-type", streams if self.ask.stream else b"application/json")]
+            return self.ask.face.kind(stream=self.ask.stream)
         names = (b"content-type", b"content-encoding")
         return [(name, value) for name in names if (value := get(reply.fields, name)) is not None]
 
@@ -448,7 +473,7 @@ class Exchange:
         found = verdict(fail, own_credential=self.ask.credential is not None)
         if made.key.secret:  # an upstream without keys has nothing that could rest
             made.key.note(found.key, now, model=made.candidate.model, retry_after=fail.retry_after)
-        if self.output_sent:
+        if self.output_sent or self._begun:
             self.record.outcome, self.record.why = "broken", fail.kind
             assert self._pipe is not None
             return Break(self._pipe.fail(shown(fail, found)))
@@ -463,19 +488,19 @@ class Exchange:
     def _refused_upstream(self, reply: _Reply, now: float, *, cut: bool = False) -> Step:
         """Decide on a reply with an error status; its body was read, or as much of it as came."""
         made = self._made()
-        assert made.dialect is not None
+        assert made.face is not None
         body = b"".join(reply.held)
-        fail = made.dialect.read_error(reply.status, body)
+        fail = made.face.dialect.read_error(reply.status, body)
         fail = with_retry_after(fail, self._retry_after(reply.fields))
         kept = kept_of_reply(reply.fields, translated=True)
         answer = None
-        passes = made.dialect is self.ask.dialect and not get(reply.fields, b"content-encoding")
+        passes = made.face is self.ask.face and not get(reply.fields, b"content-encoding")
         if passes and not cut and reply.size <= ERROR_BYTES:
             # The client's own dialect: it knows the vendor's words better than ours.
             answer = Answer(reply.status, [*self._kind(reply, True), *kept], body)
         else:
-            status, translated = self.ask.dialect.write_error(fail)
-            answer = Answer(status, [(b"content-type", b"application/json"), *kept], translated)
+            said = self.ask.face.errors(fail)
+            answer = Answer(said.status, [*JSON, *said.fields, *kept], said.body)
         return self._failed(fail, answer, now)
 
     def _retry_after(self, fields: Fields) -> float | None:
@@ -505,11 +530,11 @@ class Exchange:
         return self._reject(client_fail(error), error.status)
 
     def _reject(self, fail: Fail, status: int | None) -> Answer:
-        own_status, body = self.ask.dialect.write_error(fail)
-        fields = [*self._own_fields(), (b"content-type", b"application/json")]
+        said = self.ask.face.errors(fail)
+        fields = [*self._own_fields(), *JSON, *said.fields]
         if fail.retry_after is not None:
             fields.append((b"retry-after", str(math.ceil(fail.retry_after)).encode()))
-        return self._answer(status or own_status, fields, body)
+        return self._answer(status or said.status, fields, said.body)
 
     def _answer(self, status: int, fields: Fields, body: bytes) -> Answer:
         self.record.status = status
@@ -517,7 +542,7 @@ class Exchange:
 
     def _terminal(self, fail: Fail) -> list[bytes]:
         """Return the client's words for a reply that broke off before any output."""
-        if self.output_sent:
+        if self.output_sent or self._begun:
             assert self._pipe is not None
             return self._pipe.fail(fail)
         return [(self._voice or voice(self.ask)).write(fail)] if self.ask.stream else []
@@ -533,7 +558,7 @@ class Exchange:
         return fields
 
     def _has_alternative(self, now: float) -> bool:
-        if self._tries >= self._site.limits.attempts:
+        if self._begun or self._tries >= self._site.limits.attempts:
             return False
         if len(self._candidates) > 1:
             return True

@@ -35,6 +35,7 @@ class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ask_usage: ask for usage in passed chat calls too, and drop the extra chunk.
         on_client_gone: stop the upstream at once, or read on for its usage.
         finish_seconds: how long it may be read on.
+        grammar_sample: share of translated streams that are held against their dialect's grammar.
     """
 
     keepalive_seconds: float = 10.0
@@ -46,6 +47,7 @@ class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ask_usage: bool = False
     on_client_gone: Literal["cancel", "finish"] = "cancel"
     finish_seconds: float = 120.0
+    grammar_sample: float = 0.01
 
 
 TAIL_SECONDS = 2.0

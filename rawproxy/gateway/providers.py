@@ -1,49 +1,120 @@
-"""Who hosts a dialect: addresses, paths, how a key is shown, which header fields may go there and back.
+"""Who hosts a dialect: addresses, paths, how a key is shown, what a request looks like there.
 
 Layer: gateway. A new host of a known dialect is one row of `PROVIDERS`.
 """
 
-from collections.abc import Mapping
-from urllib.parse import SplitResult, urlsplit
+from collections.abc import Callable, Mapping
+from urllib.parse import SplitResult, quote, urlsplit
 
 import msgspec
+from msgspec.structs import replace
 
 from rawproxy.dialects.base import Target
 from rawproxy.dialects.envelope import Origin
-from rawproxy.dialects.models import takes
+from rawproxy.dialects.models import Row, takes
 from rawproxy.gateway.engine import Engine
+from rawproxy.gateway.face import (
+    FACES,
+    FIRST_VERSION,
+    INVOKE_FACE,
+    VERSION,
+    VERTEX_FACE,
+    Face,
+    hosted,
+)
 from rawproxy.gateway.keys import KeyPool, Secret
-from rawproxy.wire.fields import HOP_BY_HOP, hop_by_hop
+from rawproxy.wire import ndjson, sigv4
 from rawproxy.wire.http import Fields
 
-__all__ = ["PROVIDERS", "Provider", "Upstream", "kept_of_reply", "kept_of_request"]
+__all__ = ["PROVIDERS", "Provider", "Request", "Upstream", "Wanted"]
+
+MESSAGES = "anthropic_messages"
+
+_OPENAI = ("openai_chat", "openai_responses", "openai_completions")
+_ANTHROPIC = (MESSAGES, "anthropic_complete")
+
+
+GLOBAL = "global"
+"""The region of Vertex whose address has no region in it."""
 
 
 class Provider(msgspec.Struct, frozen=True):
     """What all upstreams of one host have in common.
 
     Attributes:
-        dialects: those it may speak, the first by default.
-        base_url: where it is unless the configuration says otherwise; "" where it has to.
+        dialects: those it may speak, the preferred one first.
+        base_url: where it is unless the configuration says otherwise, with the region in it where
+            it has one; "" where the configuration has to say.
         issuer: whose seals its models make; "" for the upstream's own name.
+        default: the dialects that it speaks where the configuration names none; () for all of them.
+        needs: keys of the configuration that it cannot do without.
     """
 
     dialects: tuple[str, ...]
     base_url: str = ""
     issuer: str = ""
+    default: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+
+    @property
+    def usual(self) -> tuple[str, ...]:
+        """What it speaks where the configuration names nothing."""
+        return self.default or self.dialects
+
+    def url(self, region: str) -> str:
+        """Return where it is in `region`."""
+        if region == GLOBAL:
+            return self.base_url.replace("{region}-", "")
+        return self.base_url.replace("{region}", region)
 
 
 PROVIDERS: dict[str, Provider] = {
-    "openai": Provider(("openai_chat",), "https://api.openai.com/v1", "openai"),
-    "anthropic": Provider(("anthropic_messages",), "https://api.anthropic.com", "anthropic"),
-    "compatible": Provider(("openai_chat", "anthropic_messages")),
+    "openai": Provider(_OPENAI, "https://api.openai.com/v1", "openai"),
+    "anthropic": Provider(_ANTHROPIC, "https://api.anthropic.com", "anthropic"),
+    "gemini": Provider(("gemini",), "https://generativelanguage.googleapis.com", "gemini"),
+    "bedrock": Provider(
+        ("bedrock_converse", MESSAGES), "https://bedrock-runtime.{region}.amazonaws.com",
+        "anthropic", needs=("region",),
+    ),
+    "vertex": Provider(
+        ("gemini", MESSAGES), "https://{region}-aiplatform.googleapis.com",
+        needs=("region", "project"),
+    ),
+    "azure": Provider(_OPENAI, issuer="openai"),
+    "ollama": Provider(("ollama_chat",), "http://127.0.0.1:11434"),
+    "compatible": Provider(
+        (*_OPENAI, *_ANTHROPIC, "plain_text"), default=("openai_chat",)
+    ),
     "engine": Provider(()),
-}
+}  # fmt: skip
 
-_PATHS = {"openai_chat": "/chat/completions", "anthropic_messages": "/messages"}
+BEDROCK_VERSION = "bedrock-2023-05-31"
+VERTEX_VERSION = "vertex-2023-10-16"
 
-ANTHROPIC_VERSION = b"2023-06-01"
-"""Sent where the client named none: it still takes sampling parameters, which 2026-10-21 refuses."""
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What is asked of an upstream, as far as the address and the form of the request need it.
+
+    Attributes:
+        counts: the tokens of a call are asked for, not a reply.
+        variant: the dialect's own, of a call that is passed.
+        array: (gemini) the stream shall be a JSON array.
+    """
+
+    dialect: str
+    model: str
+    stream: bool = False
+    counts: bool = False
+    variant: str = ""
+    array: bool = False
+
+
+class Request(msgspec.Struct, frozen=True):
+    """An HTTP request, Content-Length aside: its target, header and body."""
+
+    target: bytes
+    fields: Fields
+    body: bytes
 
 
 class Upstream(msgspec.Struct, frozen=True, eq=False):
@@ -55,6 +126,11 @@ class Upstream(msgspec.Struct, frozen=True, eq=False):
         headers: fields that the operator adds to each request; they win.
         forward: in access mode `forward`, the client's credential may go here.
         scope: the account its seals belong to, where the operator named it.
+        region: of AWS or Google Cloud.
+        project: of Google Cloud.
+        api_version: (azure) the date of the API that names deployments in the path; "" for v1.
+        text_field: (plain_text) the field of each line that holds the text; "" for bare text.
+        rows: what the operator says of models, before our own table.
     """
 
     name: str
@@ -68,6 +144,11 @@ class Upstream(msgspec.Struct, frozen=True, eq=False):
     forward: bool = False
     scope: str | None = None
     engine: Engine | None = None
+    region: str = ""
+    project: str = ""
+    api_version: str = ""
+    text_field: str = ""
+    rows: tuple[Row, ...] = ()
 
     @property
     def serves(self) -> tuple[str, ...]:
@@ -75,145 +156,155 @@ class Upstream(msgspec.Struct, frozen=True, eq=False):
         return self.engine.models if self.engine else ()
 
     @property
-    def issuer(self) -> str:
-        """Whose seals its models make."""
-        return PROVIDERS[self.provider].issuer or self.name
-
-    @property
     def url(self) -> SplitResult:
         """Its base URL, in parts."""
         return urlsplit(self.base_url)
 
-    def dialect_for(self, client: str) -> str:
-        """Return the dialect to ask in: the client's own where it speaks it."""
-        return client if client in self.dialects else self.dialects[0]
+    def issuer(self, dialect: str) -> str:
+        """Return whose seals its models make, asked in `dialect`."""
+        if self.provider == "vertex":
+            return "anthropic" if dialect == MESSAGES else "gemini"
+        return PROVIDERS[self.provider].issuer or self.name
+
+    def dialect_for(self, client: str, model: str) -> str:
+        """Return the dialect to ask `model` in: the client's own where it is spoken there."""
+        spoken = self.dialects
+        if self.provider in ("bedrock", "vertex") and len(spoken) > 1:
+            # Both host the models of many; Messages is what Claude speaks there, and only Claude.
+            claude = "claude" in model
+            if self.provider == "vertex":
+                return MESSAGES if claude else "gemini"
+            spoken = spoken if claude else tuple(one for one in spoken if one != MESSAGES)
+        return client if client in spoken else spoken[0]
+
+    def face(self, dialect: str) -> Face:
+        """Return how `dialect` shows itself there."""
+        if dialect == MESSAGES and self.provider == "bedrock":
+            return INVOKE_FACE
+        if dialect == MESSAGES and self.provider == "vertex":
+            return VERTEX_FACE
+        if dialect == "plain_text" and self.text_field:
+            return replace(FACES[dialect], framing=ndjson)
+        return FACES[dialect]
+
+    def counts(self, dialect: str) -> bool:
+        """Return whether it can be asked for the tokens of a call in `dialect`."""
+        return dialect != MESSAGES or self.provider not in ("bedrock", "vertex")
 
     def target(self, dialect: str, model: str) -> Target:
         """Return whom a call to `model` is written for."""
         compatible = self.provider == "compatible"
         return Target(
             model,
-            takes(dialect, model, compatible=compatible),
-            Origin(self.issuer, self.scope, model),
+            takes(dialect, model, compatible=compatible, rows=self.rows),
+            Origin(self.issuer(dialect), self.scope, model),
+            self.text_field,
         )
 
-    def path(self, dialect: str, suffix: str = "") -> str:
-        """Return the request target of `dialect`, `suffix` being e.g. `/count_tokens`."""
-        # Anthropic's own base URL has no version in it, as its SDKs write it; OpenAI's ends in /v1.
+    def path(self, wanted: Wanted) -> str:
+        """Return the request target of what is wanted."""
+        base = self.url.path.rstrip("/")
+        match self.provider:
+            case "vertex":
+                owner = "anthropic" if wanted.dialect == MESSAGES else "google"
+                place = f"/v1/projects/{self.project}/locations/{self.region}/publishers/{owner}"
+                return f"{base}{place}/models/{quote(wanted.model, safe='')}:{_verb(wanted)}"
+            case "bedrock" if wanted.dialect == MESSAGES:
+                verb = "invoke-with-response-stream" if wanted.stream else "invoke"
+                return f"{base}/model/{quote(wanted.model, safe='')}/{verb}"
+            case "azure" if self.api_version:
+                there = f"/openai/deployments/{quote(wanted.model, safe='')}"
+                if wanted.dialect == "openai_responses":  # it has no deployment in its path
+                    there = "/openai"
+                query = f"?api-version={quote(self.api_version, safe='')}"
+                return f"{base}{there}{_PATHS[wanted.dialect](wanted)}{query}"
+        # Anthropic's own base URL has no version in it, as its SDKs write it.
         version = "/v1" if self.provider == "anthropic" else ""
-        return f"{self.url.path.rstrip('/')}{version}{_PATHS[dialect]}{suffix}"
+        return f"{base}{version}{_PATHS[wanted.dialect](wanted)}"
 
     def credentials(self, dialect: str, key: Secret) -> Fields:
         """Return the header fields that show `key`; none for an empty one."""
         if not key:
             return []
-        if dialect == "anthropic_messages":
+        if self.provider == "azure":
+            return [(b"api-key", key.encode())]
+        if dialect in _ANTHROPIC and not self.face(dialect).hosted:
             return [(b"x-api-key", key.encode())]
+        if dialect == "gemini" and self.provider != "vertex":
+            return [(b"x-goog-api-key", key.encode())]
         return [(b"authorization", b"Bearer " + key.encode())]
 
-    def fields(self, dialect: str, key: Secret, kept: Fields, *, stream: bool) -> Fields:
-        """Return the header of a request, Content-Length aside.
+    def request(
+        self, wanted: Wanted, body: bytes, kept: Fields, key: Secret, now: float
+    ) -> Request:
+        """Return the request that carries `body` there.
 
         Args:
-            dialect: what the body is written in.
+            wanted: what is asked.
+            body: as its dialect has it.
+            kept: what `kept_of_request` left of the client's header.
             key: the credential to show.
-            kept: what `kept_of_request` left of the client's.
-            stream: whether a stream is asked for.
+            now: Unix seconds; AWS signs it.
         """
-        accept = b"text/event-stream" if stream else b"application/json"
+        face = self.face(wanted.dialect)
+        if face.hosted:
+            vertex = self.provider == "vertex"
+            version = VERTEX_VERSION if vertex else BEDROCK_VERSION
+            body, kept = hosted(body, kept, version, streams=vertex)
+        target = self.path(wanted)
+        fields = dict(self._fields(wanted, face, kept))
+        fields |= dict(self.credentials(wanted.dialect, key))
+        fields |= {name.lower().encode(): value.encode() for name, value in self.headers.items()}
+        if self.provider == "bedrock" and ":" in key:
+            del fields[b"authorization"]
+            fields |= dict(self._signed(target, list(fields.items()), body, key, now))
+        return Request(target.encode(), list(fields.items()), body)
+
+    def _fields(self, wanted: Wanted, face: Face, kept: Fields) -> Fields:
+        host = self.url.netloc.rpartition("@")[2]
         fields: dict[bytes, bytes] = {
-            b"host": self.url.netloc.rpartition("@")[2].encode(
-                "idna" if not self.url.netloc.isascii() else "ascii"
-            ),
+            b"host": host.encode("ascii" if host.isascii() else "idna"),
             b"content-type": b"application/json",
-            b"accept": accept,
+            b"accept": face.framing.TYPE if wanted.stream else b"application/json",
             b"accept-encoding": b"identity",
         }
-        if dialect == "anthropic_messages":
-            fields[b"anthropic-version"] = ANTHROPIC_VERSION
-        fields |= dict(kept)
-        fields |= dict(self.credentials(dialect, key))
-        fields |= {name.lower().encode(): value.encode() for name, value in self.headers.items()}
-        return list(fields.items())
+        if wanted.dialect in _ANTHROPIC and not face.hosted:
+            fields[VERSION] = FIRST_VERSION
+        return list((fields | dict(kept)).items())
+
+    def _signed(self, target: str, fields: Fields, body: bytes, key: Secret, now: float) -> Fields:
+        access, secret, *token = key.split(":", 2)
+        return sigv4.sign(
+            b"POST", target.encode(), fields, body, access_key=access, secret_key=secret,
+            session_token=token[0] if token else None, region=self.region, service="bedrock",
+            now=now,
+        )  # fmt: skip
 
 
-# Never sent upstream, whatever it is: the client's credentials, where it sits, who relayed for it.
-_NEVER = HOP_BY_HOP | frozenset({
-    b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key", b"cookie", b"cookie2", b"forwarded",
-    b"host", b"content-length", b"content-type", b"content-encoding", b"accept", b"accept-encoding",
-    b"expect", b"origin", b"referer", b"via", b"x-real-ip", b"cf-connecting-ip", b"true-client-ip",
-})  # fmt: skip
-_NEVER_PREFIX = (
-    b"x-forwarded-", b"x-rawproxy-", b"tailscale-", b"sec-", b"proxy-", b"access-control-", b"x-amz-",
-)  # fmt: skip
-# A vendor's own header fields mean something to its own dialect only.
-_OWN_PREFIX = {
-    "openai_chat": (b"openai-", b"x-stainless-"),
-    "anthropic_messages": (b"anthropic-", b"x-stainless-", b"x-claude-", b"x-app"),
+def _verb(wanted: Wanted) -> str:
+    """Return what stands behind the model's name in a path of Google's."""
+    if wanted.dialect == MESSAGES:
+        return "streamRawPredict" if wanted.stream else "rawPredict"
+    if wanted.counts:
+        return "countTokens"
+    if not wanted.stream:
+        return "generateContent"
+    return "streamGenerateContent" if wanted.array else "streamGenerateContent?alt=sse"
+
+
+def _converse(wanted: Wanted) -> str:
+    verb = "converse-stream" if wanted.stream else "converse"
+    return f"/model/{quote(wanted.model, safe='')}/{'count-tokens' if wanted.counts else verb}"
+
+
+_PATHS: dict[str, Callable[[Wanted], str]] = {
+    "openai_chat": lambda _: "/chat/completions",
+    "openai_completions": lambda _: "/completions",
+    "openai_responses": lambda wanted: "/responses" + ("/input_tokens" if wanted.counts else ""),
+    MESSAGES: lambda wanted: "/messages" + ("/count_tokens" if wanted.counts else ""),
+    "anthropic_complete": lambda _: "/complete",
+    "gemini": lambda wanted: f"/v1beta/models/{quote(wanted.model, safe='')}:{_verb(wanted)}",
+    "bedrock_converse": _converse,
+    "ollama_chat": lambda wanted: "/api/generate" if wanted.variant == "generate" else "/api/chat",
+    "plain_text": lambda _: "",
 }
-_ALL_OWN = tuple({prefix for prefixes in _OWN_PREFIX.values() for prefix in prefixes})
-
-
-# They name an account.
-_ORGANISATION = (b"openai-organization", b"anthropic-organization-id", b"openai-project")
-
-
-def kept_of_request(
-    fields: Fields, client: str, upstream: str, *, own_credential: bool = False
-) -> Fields:
-    """Return those of a client's header fields that may go upstream.
-
-    Args:
-        fields: all of them.
-        client: the dialect that the client speaks.
-        upstream: the dialect that the upstream is asked in. Another one: nothing is kept.
-        own_credential: the client's own credential goes with it. Else fields that name an account
-            stay here: with our key they are refused, and the key would be blamed for it.
-
-    A field that came several times is one, its values joined (RFC 9110 5.3).
-    """
-    if client != upstream:
-        return []
-    own = _OWN_PREFIX[client]
-    connection = hop_by_hop(fields)
-    kept: dict[bytes, bytes] = {}
-    for name, value in fields:
-        if (
-            name in _NEVER
-            or name in connection
-            or name.startswith(_NEVER_PREFIX)
-            or (name.startswith(_ALL_OWN) and not name.startswith(own))
-            or (name in _ORGANISATION and not own_credential)
-        ):
-            continue
-        kept[name] = kept[name] + b", " + value if name in kept else value
-    return list(kept.items())
-
-
-_NOT_BACK = HOP_BY_HOP | frozenset({
-    b"set-cookie", b"set-cookie2", b"content-length", b"content-type", b"content-encoding", b"date", b"server",
-    b"alt-svc", b"strict-transport-security", b"vary", b"cache-control", b"www-authenticate", b"location",
-    *_ORGANISATION,
-})  # fmt: skip
-_NOT_BACK_PREFIX = (b"x-rawproxy-", b"access-control-")
-_BACK_ALWAYS = frozenset(
-    {b"request-id", b"x-request-id", b"retry-after", b"retry-after-ms", b"x-should-retry"}
-)
-_BACK_ALWAYS_PREFIX = (b"x-ratelimit-", b"anthropic-ratelimit-")
-
-
-def kept_of_reply(fields: Fields, *, translated: bool) -> Fields:
-    """Return those of an upstream's header fields that go on to the client.
-
-    Request ids, rate limits and `retry-after` always; when nothing was translated all others too,
-    but hop-by-hop fields, cookies and organisation ids.
-    """
-    connection = hop_by_hop(fields)
-    return [
-        (name, value)
-        for name, value in fields
-        if name not in _NOT_BACK
-        and name not in connection
-        and not name.startswith(_NOT_BACK_PREFIX)
-        and (not translated or name in _BACK_ALWAYS or name.startswith(_BACK_ALWAYS_PREFIX))
-    ]

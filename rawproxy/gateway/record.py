@@ -53,6 +53,7 @@ class Record(msgspec.Struct):
     reasoning_tokens: int | None = None
     usage_from: str = "none"
     losses: list[str] = []
+    violations: dict[str, int] = {}
     stop: str = ""
     unknown_frames: int = 0
     ttft_ms: float | None = None

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import trio
 
-from rawproxy.dialects.base import Dialect
 from rawproxy.dialects.envelope import Vault
 from rawproxy.errors import ClientError, HttpError
 from rawproxy.gateway.access import Access, Caller, Doors
 from rawproxy.gateway.ask import Ask
 from rawproxy.gateway.exchange import Answer, Exchange, Site
+from rawproxy.gateway.face import Face
 from rawproxy.gateway.front import Errand, errand, error_answer, local_answer, nearest
 from rawproxy.gateway.liveness import Clocks
 from rawproxy.gateway.record import Record
@@ -72,7 +72,7 @@ class Server:
             found = errand(head)
             # Whether we are well is no secret; what there is to use is one.
             open_to_all = found.what in ("health", "hello")
-            caller = None if open_to_all else setup.access.identify(head.fields)
+            caller = None if open_to_all else setup.access.identify(head.fields, head.query)
             if found.what not in ("call", "count"):
                 answer = local_answer(found, setup.site.router, int(time.time()))  # noqa: TID251 - a stamp
                 await _answer(response, answer)
@@ -91,9 +91,10 @@ class Server:
         now = trio.current_time()
         forwards = setup.access.mode == "forward"
         ask = Ask(
-            f"rp_{secrets.token_hex(10)}", found.dialect, request.body,
+            f"rp_{secrets.token_hex(10)}", found.face, request.body,
             time.time(),  # noqa: TID251 - a stamp for the record; no clock runs by it
-            fields=head.fields, query=head.query, caller=caller, counts=found.what == "count",
+            fields=head.fields, query=head.query, caller=caller, given=found.given,
+            counts=found.what == "count",
             credential=caller.key if forwards else None, vault=Vault(setup.seal_key, caller.name),
         )  # fmt: skip
         timing = site.timing
@@ -114,7 +115,7 @@ class Server:
         await _answer(response, error_answer(error, _near(head)))
 
 
-def _near(head: RequestHead) -> Dialect:
+def _near(head: RequestHead) -> Face:
     return nearest(head.path.decode("latin-1"), head.fields)
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "edit",
     "find_strings",
     "members",
+    "put",
     "removals",
     "remove",
     "replace",
@@ -140,6 +141,26 @@ def replace(body: bytes, key: str, value: bytes) -> bytes:
         raise WireError("a JSON object does not end")
     at = len(body.rstrip(_SPACE)[:-1].rstrip(_SPACE))
     return edit(body, [(at, at, b"," + new)])
+
+
+def put(body: bytes, path: str, value: bytes) -> bytes:
+    """Return `body` with another value for the member at `path`, unchanged where it has none.
+
+    Args:
+        body: the document.
+        path: keys from the outside in, joined by dots: `message.model`.
+        value: JSON.
+
+    Raises:
+        WireError: an object on the way is none, or has the key twice.
+    """
+    start, end = 0, len(body)
+    for key in path.split("."):
+        member = _find(body[start:end], key)
+        if member is None:
+            return body
+        start, end = start + member.start, start + member.end
+    return edit(body, [(start, end, value)])
 
 
 def remove(body: bytes, key: str) -> bytes:

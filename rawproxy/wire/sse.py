@@ -15,12 +15,15 @@ LF, that byte is a piece of its own.
 import re
 
 from rawproxy.errors import FrameTooLong
-from rawproxy.wire.frame import Frame, PlainFrame
+from rawproxy.wire.frame import MAX_FRAME, Frame, PlainFrame
 
-__all__ = ["MAX_FRAME", "Splitter", "SseFrame", "comment", "read_tail", "write"]
+__all__ = [
+    "BETWEEN", "CLOSE", "OPEN", "TYPE", "Splitter", "SseFrame", "comment", "mend",
+    "read_tail", "splitter", "write",
+]  # fmt: skip
 
-MAX_FRAME = 16 * 2**20
-"""Bytes. The largest frames seen carry a whole image in base64: a few MiB."""
+TYPE = b"text/event-stream"
+OPEN = BETWEEN = CLOSE = b""
 
 _BOM = b"\xef\xbb\xbf"
 _LINE_END = re.compile(rb"\r\n|\r|\n")
@@ -151,6 +154,16 @@ class Splitter:
             return end
         self._held += data
         return len(data)
+
+
+def splitter(max_frame: int) -> Splitter:
+    """Return a splitter for one stream."""
+    return Splitter(max_frame)
+
+
+def mend(tail: bytes) -> bytes:
+    """Return the line ends that `tail` lacks to be a whole frame."""
+    return b"\n" if tail.endswith(b"\n") else b"\n\n"
 
 
 def read_tail(tail: bytes) -> Frame | None:

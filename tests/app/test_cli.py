@@ -115,7 +115,7 @@ def test_wrong_usage_is_one_line_and_two(args: list[str]) -> None:
 
 
 def test_a_wrong_dialect_lists_the_right_ones() -> None:
-    assert "openai_chat, anthropic_messages" in run("validate", "--dialect", "openai").stderr
+    assert "openai_chat, openai_responses" in run("validate", "--dialect", "openai").stderr
 
 
 # check and serve
@@ -133,7 +133,7 @@ def test_check_shows_what_the_defaults_resolve_to(monkeypatch: pytest.MonkeyPatc
         "access: open",
         "upstreams:",
         "  local: engine, ngram in this process",
-        "  openai: openai, https://api.openai.com/v1, openai_chat, 1 key",
+        "  openai: openai, https://api.openai.com/v1, openai_chat, openai_responses, openai_completions, 1 key",
         "routes:",
         "  ngram -> local/ngram",
         "  gpt-* -> openai/*",
@@ -153,7 +153,10 @@ def test_check_reads_the_file(tmp_path: Path) -> None:
     assert "configuration: f.toml" in result.stdout
     assert "  admin off" in result.stdout
     assert "access: callers, 1 of them" in result.stdout
-    assert "  u: anthropic, https://api.anthropic.com, anthropic_messages, 2 keys" in result.stdout
+    assert (
+        "  u: anthropic, https://api.anthropic.com, anthropic_messages, anthropic_complete, 2 keys"
+        in result.stdout
+    )
     assert "sk-" not in result.stdout
 
 

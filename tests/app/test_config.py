@@ -15,6 +15,7 @@ from rawproxy.app.config import (
     parse_address,
 )
 from rawproxy.errors import ConfigError
+from rawproxy.gateway.route import Route
 
 
 @pytest.fixture(autouse=True)
@@ -35,14 +36,51 @@ def test_keys_in_the_environment_make_upstreams() -> None:
     config = load(None, {"OPENAI_API_KEY": "sk-o", "ANTHROPIC_API_KEY": "sk-a"})
     openai, anthropic = config.upstreams["openai"], config.upstreams["anthropic"]
     assert ("" + openai.keys[0], openai.base_url, openai.dialects) == (
-        "sk-o", "https://api.openai.com/v1", ("openai_chat",),
+        "sk-o", "https://api.openai.com/v1",
+        ("openai_chat", "openai_responses", "openai_completions"),
     )  # fmt: skip
     assert ("" + anthropic.keys[0], anthropic.base_url, anthropic.dialects) == (
-        "sk-a", "https://api.anthropic.com", ("anthropic_messages",),
+        "sk-a", "https://api.anthropic.com", ("anthropic_messages", "anthropic_complete"),
     )  # fmt: skip
     routes = {route.model: route.to for route in config.routes}
     assert routes["gpt-*"] == routes["chatgpt-*"] == routes["o?"] == routes["o?-*"] == ("openai/*",)
     assert routes["claude-*"] == ("anthropic/*",)
+
+
+@pytest.mark.parametrize(
+    ("environ", "name", "url", "key", "route"),
+    [
+        ({"GEMINI_API_KEY": "k"}, "gemini", "https://generativelanguage.googleapis.com", "k", "gemini-*"),
+        ({"AWS_REGION": "eu-1", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s"}, "bedrock",
+         "https://bedrock-runtime.eu-1.amazonaws.com", "a:s", "*anthropic.*"),
+        ({"AWS_DEFAULT_REGION": "eu-1", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s",
+          "AWS_SESSION_TOKEN": "t"}, "bedrock", "https://bedrock-runtime.eu-1.amazonaws.com", "a:s:t",
+         "*amazon.nova*"),
+        ({"AWS_REGION": "eu-1", "AWS_BEARER_TOKEN_BEDROCK": "b"}, "bedrock",
+         "https://bedrock-runtime.eu-1.amazonaws.com", "b", "*anthropic.*"),
+        ({"OLLAMA_HOST": "127.0.0.1"}, "ollama", "http://127.0.0.1:11434", None, None),
+        ({"OLLAMA_HOST": "https://box:1/"}, "ollama", "https://box:1/", None, None),
+    ],
+)  # fmt: skip
+def test_other_vendors_in_the_environment(
+    environ: dict[str, str], name: str, url: str, key: str | None, route: str | None
+) -> None:
+    config = load(None, environ)
+    upstream = config.upstreams[name]
+    assert upstream.base_url == url
+    assert [secret.encode() for secret in upstream.keys] == ([] if key is None else [key.encode()])
+    assert route is None or Route(route, (f"{name}/*",)) in config.routes
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s"}, {"AWS_REGION": "eu-1"},
+        {"AWS_REGION": "eu-1", "AWS_ACCESS_KEY_ID": "a"}, {"OLLAMA_HOST": "127.0.0.1:8080"},
+    ],
+)  # fmt: skip
+def test_half_of_what_a_vendor_needs_is_none(environ: dict[str, str]) -> None:
+    assert set(load(None, environ).upstreams) == {"local"}
 
 
 def test_a_base_url_in_the_environment_is_used() -> None:

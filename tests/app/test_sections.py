@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from rawproxy.app.config import from_mapping
-from rawproxy.app.sections import Config
+from rawproxy.app.sections import Config, ModelConfig
+from rawproxy.dialects.models import Row, Takes
 
 DOCS = Path(__file__).parents[2] / "docs" / "CONFIGURATION.md"
 HEADINGS = {
@@ -21,6 +22,7 @@ HEADINGS = {
     ("access", "callers"): "### `[[access.callers]]`",
     ("upstreams",): "## `[upstreams.NAME]`",
     ("routes",): "## `[[routes]]`",
+    ("models",): "## `[[models]]`",
     ("stream",): "## `[stream]`",
 }
 
@@ -96,3 +98,10 @@ def test_the_example_is_a_whole_configuration() -> None:
     assert list(config.upstreams) == ["openai", "anthropic", "vllm", "local"]
     assert config.access.callers[1].key.endswith("NIGHTLY_KEY")
     assert config.stream.on_client_gone == "finish"
+
+
+def test_a_row_of_models_says_only_what_is_set() -> None:
+    given = ModelConfig("gpt-*", "openai_chat", sampling=False, limit=9)
+    assert given.row() == Row("openai_chat", "gpt-*", {"sampling": False, "limit": 9})
+    taken = {field.name for field in msgspec.structs.fields(Takes)}
+    assert {field.name for field in msgspec.structs.fields(ModelConfig)[2:]} == taken

@@ -4,12 +4,15 @@ The cut is followed by what an exchange does at the end of the bytes. Where a St
 here by plain JSON, not by the readers under test.
 """
 
+import copyreg
+import importlib
 import json
 import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -17,11 +20,13 @@ import pytest
 from rawproxy.dialects import DIALECTS
 from rawproxy.dialects.base import Back, Grammar, StreamWriter
 from rawproxy.dialects.call import Call
+from rawproxy.dialects.ends import StreamSink, StreamSource
 from rawproxy.dialects.envelope import Vault
-from rawproxy.dialects.pipe import PassPipe, Pipe, StreamSink, StreamSource, TranslatePipe
+from rawproxy.dialects.pipe import PassPipe, Pipe, TranslatePipe
 from rawproxy.errors import UpstreamError
 from rawproxy.gateway.verdict import fail_of
 from rawproxy.wire import sse
+from rawproxy.wire.frame import MAX_FRAME
 
 CHAT, MESSAGES = "openai_chat", "anthropic_messages"
 OTHER = {CHAT: MESSAGES, MESSAGES: CHAT}
@@ -44,13 +49,16 @@ def voice(dialect: str) -> StreamWriter:
 
 
 def passed(dialect: str) -> Pipe:
-    return PassPipe(DIALECTS[dialect], voice(dialect), frame_bytes=sse.MAX_FRAME)
+    return PassPipe(DIALECTS[dialect], voice(dialect), frame_bytes=MAX_FRAME)
 
 
 def translated(dialect: str) -> Pipe:
     reader = DIALECTS[dialect].stream_reader(Back(seed="cut"))
-    return TranslatePipe(StreamSource(reader, sse.MAX_FRAME), StreamSink(voice(OTHER[dialect])))
+    return TranslatePipe(StreamSource(reader, sse, MAX_FRAME), StreamSink(voice(OTHER[dialect])))
 
+
+# A framing is a module.
+copyreg.pickle(ModuleType, lambda module: (importlib.import_module, (module.__name__,)))
 
 WAYS: dict[str, Callable[[str], Pipe]] = {"passed": passed, "translated": translated}
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from rawproxy.dialects.grammar import Violation, validate
 from rawproxy.wire import sse
+from rawproxy.wire.frame import MAX_FRAME
 
 CHAT = (
     b'data: {"id":"c1","object":"chat.completion.chunk","created":1,"model":"m",'
@@ -72,7 +73,7 @@ def test_frames_are_counted_from_one_comments_included(dialect: str) -> None:
 
 
 def test_a_frame_that_is_too_long() -> None:
-    (violation,) = validate("openai_chat", [b": ping\n\n", b"data: " + b"x" * sse.MAX_FRAME])
+    (violation,) = validate("openai_chat", [b": ping\n\n", b"data: " + b"x" * MAX_FRAME])
     assert (violation.frame, violation.rule) == (2, "size")
 
 

@@ -10,8 +10,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rawproxy.dialects.base import Back, Dialect, Grammar, Target, Written
+from rawproxy.dialects.base import (
+    NOTHING_GIVEN,
+    Back,
+    Carry,
+    Dialect,
+    ErrorReply,
+    Given,
+    Glance,
+    Grammar,
+    Target,
+    Written,
+)
 from rawproxy.dialects.call import Call
+from rawproxy.dialects.ends import (
+    BodySink,
+    BodySource,
+    EngineSource,
+    Sink,
+    Source,
+    StreamSink,
+    StreamSource,
+)
 from rawproxy.dialects.envelope import Vault
 from rawproxy.dialects.events import (
     Close,
@@ -26,26 +46,12 @@ from rawproxy.dialects.events import (
 )
 from rawproxy.dialects.fold import fold
 from rawproxy.dialects.losses import Loss
-from rawproxy.dialects.pipe import (
-    BodySink,
-    BodySource,
-    Edit,
-    EngineSource,
-    PassBody,
-    PassPipe,
-    Pipe,
-    RawPipe,
-    Sink,
-    Source,
-    StreamSink,
-    StreamSource,
-    TranslatePipe,
-)
+from rawproxy.dialects.pipe import Edit, PassBody, PassPipe, Pipe, RawPipe, TranslatePipe
 from rawproxy.dialects.reading import decode, encode
 from rawproxy.dialects.scribe import Scribe
 from rawproxy.errors import UpstreamCut, UpstreamNonsense
 from rawproxy.wire import sse
-from rawproxy.wire.frame import Frame
+from rawproxy.wire.frame import Frame, Framing
 
 LOST = Loss("usage", "no such thing there")
 
@@ -103,6 +109,9 @@ class Writer:
                 pass
         return b""
 
+    def carry(self, block: int) -> Carry | None:
+        return None
+
     def keepalive(self) -> bytes:
         return sse.comment(b"joined" if self.has_joined else b"alone")
 
@@ -114,7 +123,10 @@ class Plain:
     """The dialect. Its bodies are `{"text": ...}` or `{"error": ...}`."""
 
     NAME = "plain"
-    STREAM_TYPE = b"text/event-stream"
+    FRAMING: Framing = sse
+    MODEL_FIELD = "model"
+    REPLY_MODEL: tuple[str, ...] = ()
+    KEEPALIVE_BEGINS = False
     MARKS = re.compile(rb"data: (?:usage|stop|error|end)")
     STREAM_END = b"data: end\n\n"
 
@@ -142,7 +154,10 @@ class Plain:
     def stream_writer(self, call: Call, reply_id: str, now: int) -> Writer:
         return Writer()
 
-    def read_call(self, body: bytes, vault: Vault) -> Call:
+    def glance(self, body: bytes, given: Given) -> Glance:
+        raise NotImplementedError
+
+    def read_call(self, body: bytes, vault: Vault, given: Given = NOTHING_GIVEN) -> Call:
         raise NotImplementedError
 
     def write_call(self, call: Call, target: Target) -> Written:
@@ -151,7 +166,7 @@ class Plain:
     def read_error(self, status: int, body: bytes) -> Fail:
         raise NotImplementedError
 
-    def write_error(self, fail: Fail) -> tuple[int, bytes]:
+    def write_error(self, fail: Fail) -> ErrorReply:
         raise NotImplementedError
 
     def grammar(self) -> Grammar:
@@ -181,7 +196,7 @@ def passing(edit: Edit | None = None, choices: int = 1) -> PassPipe:
 
 
 def streaming(sink: Sink | None = None) -> TranslatePipe:
-    return TranslatePipe(StreamSource(Reader(Back()), LIMIT), sink or StreamSink(Writer()))
+    return TranslatePipe(StreamSource(Reader(Back()), sse, LIMIT), sink or StreamSink(Writer()))
 
 
 def body_sink() -> BodySink:
@@ -606,6 +621,6 @@ def test_after_a_failure_only_a_pass_goes_on(pipe: Pipe, *, broken: bool) -> Non
 
 def test_each_source_says_whether_its_end_is_a_repair() -> None:
     sources: list[Source] = [
-        StreamSource(Reader(Back()), LIMIT), BodySource(PLAIN.read_reply, Back(), 1), EngineSource()
+        StreamSource(Reader(Back()), sse, LIMIT), BodySource(PLAIN.read_reply, Back(), 1), EngineSource()
     ]  # fmt: skip
     assert [source.repairs for source in sources] == [True, False, False]

@@ -198,7 +198,7 @@ def test_an_error_told_in_a_stream_is_told_on(source: str, target: str) -> None:
 @pytest.mark.parametrize("status", [None, 429])
 @pytest.mark.parametrize(("source", "target"), PAIRS)
 def test_errors(source: str, target: str, status: int | None) -> None:
-    said, body = translate.error(data(ERRORS[source]), source, target, status=status)
+    said, body, _ = translate.error(data(ERRORS[source]), source, target, status=status)
     assert said == 429
     assert json.loads(body)["error"]["message"] == "Slow down."
     assert json.loads(body)["error"]["type"] == ERRORS[target]["error"]["type"]

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rawproxy.dialects import DIALECTS
 from rawproxy.dialects.envelope import Vault
 from rawproxy.gateway.access import ANYONE, Caller
 from rawproxy.gateway.ask import Ask
 from rawproxy.gateway.exchange import Exchange, Site
+from rawproxy.gateway.face import FACES
 from rawproxy.gateway.keys import Key, KeyPool, Secret
 from rawproxy.gateway.limits import Limits
 from rawproxy.gateway.liveness import Timing
@@ -44,7 +44,7 @@ def asked(
     query: bytes = b"",
 ) -> Ask:
     return Ask(
-        "rp_0123456789", DIALECTS[dialect], call(dialect, stream=stream) if body is None else body,
+        "rp_0123456789", FACES[dialect], call(dialect, stream=stream) if body is None else body,
         1_800_000_000.0, fields=fields or [], query=query, caller=caller,
         credential=None if credential is None else Secret(credential),
         vault=Vault(b"key", caller.name), counts=counts,

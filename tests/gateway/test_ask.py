@@ -4,29 +4,25 @@ import json
 
 import pytest
 
+from rawproxy.dialects.base import Given
 from rawproxy.errors import ClientError
-from rawproxy.gateway.ask import LONGEST_MODEL
+from rawproxy.gateway.face import INVOKE_FACE
 from tests.gateway.stories import asked
 from tests.net.world import CHAT, MESSAGES, call
 
 
-@pytest.mark.parametrize(
-    ("body", "model", "stream", "choices"),
-    [
-        ({"model": "m"}, "m", False, 1),
-        ({"model": "m", "stream": False}, "m", False, 1),
-        ({"model": "m", "stream": True}, "m", True, 1),
-        ({"model": "m", "stream": "true", "n": 3}, "m", True, 3),
-        ({"model": "m", "n": None}, "m", False, 1),
-        ({"model": "m", "n": "x"}, "m", False, 1),
-        ({"model": "m", "n": 99999}, "m", False, 1),
-        ({"model": "ü\n", "messages": [{"model": "other", "stream": True}]}, "ü\n", False, 1),
-    ],
-)
-def test_what_is_looked_at(body: dict[str, object], model: str, stream: bool, choices: int) -> None:
-    ask = asked(body=json.dumps(body).encode())
+def test_what_is_looked_at() -> None:
+    ask = asked(body=b'{"model":"m","stream":true,"n":3}')
     ask.look()
-    assert (ask.model, ask.stream, ask.choices) == (model, stream, choices)
+    assert (ask.model, ask.stream, ask.choices) == ("m", True, 3)
+
+
+def test_a_hosted_call_is_looked_at_as_its_dialect_has_it() -> None:
+    ask = asked(MESSAGES, b'{"anthropic_version":"v","max_tokens":1,"messages":[]}')
+    ask.face, ask.given = INVOKE_FACE, Given("claude", stream=True)
+    ask.look()
+    assert (ask.model, ask.stream, ask.dialect.NAME) == ("claude", True, MESSAGES)
+    assert ask.call.limit == 1
 
 
 def test_a_count_is_no_stream() -> None:
@@ -54,12 +50,10 @@ def test_strict(value: bytes, strict: bool) -> None:
     assert asked().strict is False
 
 
-@pytest.mark.parametrize("over", [-1, 0, 1])
-def test_a_models_name_has_a_limit(over: int) -> None:
-    ask = asked(body=json.dumps({"model": "m" * (LONGEST_MODEL + over)}).encode())
-    if over > 0:
-        with pytest.raises(ClientError, match=f"longer than {LONGEST_MODEL}"):
-            ask.look()
-    else:
-        ask.look()
-        assert len(ask.model) == LONGEST_MODEL + over
+@pytest.mark.parametrize(
+    ("share", "sampled"), [(0.0, False), (0.4, False), (0.5, True), (1.0, True)]
+)
+def test_a_share_of_all_is_watched(share: float, sampled: bool) -> None:
+    ask = asked()
+    ask.id = "rp_00000000007000"
+    assert ask.sampled(share) is sampled

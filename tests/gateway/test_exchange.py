@@ -465,7 +465,8 @@ def test_an_unknown_model_is_404() -> None:
 )
 def test_a_callers_models_match_both_names(models: tuple[str, ...], status: int) -> None:
     caller = Caller("team", models=models)
-    step = exchange(site(up("one")), asked(caller=caller)).start(0.0)
+    body = call(CHAT).replace(b'"model": "m"', b'"model": "asked"')
+    step = exchange(site(up("one")), asked(body=body, caller=caller)).start(0.0)
     assert isinstance(step, Attempt if status == 0 else Answer)
     assert getattr(step, "status", 0) == status
 

@@ -1,51 +1,142 @@
-"""Providers: addresses, paths, credentials, and which header fields go there and back."""
+"""Providers: addresses, paths, credentials, and what a request looks like there."""
+
+import json
 
 import pytest
 
+from rawproxy.dialects.models import Row
+from rawproxy.gateway.face import FACES, INVOKE_FACE, VERTEX_FACE
 from rawproxy.gateway.keys import Secret
-from rawproxy.gateway.providers import Upstream, kept_of_reply, kept_of_request
+from rawproxy.gateway.providers import PROVIDERS, Upstream, Wanted
+from rawproxy.wire import ndjson
 from rawproxy.wire.http import Fields
 
 CHAT, MESSAGES = "openai_chat", "anthropic_messages"
+RESPONSES, COMPLETE, CONVERSE = "openai_responses", "anthropic_complete", "bedrock_converse"
 BOTH = (CHAT, MESSAGES)
+NOW = 1_800_000_000.0
 
 
 def made(provider: str, base_url: str = "", **more: object) -> Upstream:
-    return Upstream("up", provider, base_url, dialects=BOTH, **more)  # type: ignore[arg-type]
+    dialects = PROVIDERS[provider].dialects or BOTH
+    return Upstream("up", provider, base_url, dialects=dialects, **more)  # type: ignore[arg-type]
+
+
+def placed(provider: str) -> Upstream:
+    """An upstream with a region, a project and no path of its own."""
+    return made(provider, "https://host.example", region="eu-1", project="p")
 
 
 @pytest.mark.parametrize(
-    ("provider", "base_url", "dialect", "suffix", "target"),
+    ("provider", "base_url", "wanted", "target"),
     [
-        ("openai", "https://api.openai.com/v1", CHAT, "", "/v1/chat/completions"),
-        ("openai", "https://gate.example/openai/v1/", CHAT, "", "/openai/v1/chat/completions"),
-        ("anthropic", "https://api.anthropic.com", MESSAGES, "", "/v1/messages"),
-        ("anthropic", "https://gate.example/a/", MESSAGES, "/count_tokens", "/a/v1/messages/count_tokens"),
-        ("compatible", "http://localhost:1234/v1", CHAT, "", "/v1/chat/completions"),
-        ("compatible", "http://localhost:1234/v1", MESSAGES, "", "/v1/messages"),
+        ("openai", "https://api.openai.com/v1", Wanted(CHAT, "m"), "/v1/chat/completions"),
+        ("openai", "https://gate.example/openai/v1/", Wanted(CHAT, "m"), "/openai/v1/chat/completions"),
+        ("openai", "https://x/v1", Wanted(RESPONSES, "m"), "/v1/responses"),
+        ("openai", "https://x/v1", Wanted(RESPONSES, "m", counts=True), "/v1/responses/input_tokens"),
+        ("openai", "https://x/v1", Wanted("openai_completions", "m"), "/v1/completions"),
+        ("anthropic", "https://api.anthropic.com", Wanted(MESSAGES, "m"), "/v1/messages"),
+        ("anthropic", "https://x", Wanted(COMPLETE, "m"), "/v1/complete"),
+        ("anthropic", "https://gate.example/a/", Wanted(MESSAGES, "m", counts=True),
+         "/a/v1/messages/count_tokens"),
+        ("compatible", "http://localhost:1234/v1", Wanted(CHAT, "m"), "/v1/chat/completions"),
+        ("compatible", "http://localhost:1234/v1", Wanted(MESSAGES, "m"), "/v1/messages"),
+        ("compatible", "http://localhost:1234/say", Wanted("plain_text", "m"), "/say"),
+        ("ollama", "http://localhost:11434", Wanted("ollama_chat", "m"), "/api/chat"),
+        ("ollama", "http://localhost", Wanted("ollama_chat", "m", variant="generate"), "/api/generate"),
+        ("gemini", "https://g", Wanted("gemini", "a/b"), "/v1beta/models/a%2Fb:generateContent"),
+        ("gemini", "https://g", Wanted("gemini", "m", stream=True),
+         "/v1beta/models/m:streamGenerateContent?alt=sse"),
+        ("gemini", "https://g", Wanted("gemini", "m", stream=True, array=True),
+         "/v1beta/models/m:streamGenerateContent"),
+        ("gemini", "https://g", Wanted("gemini", "m", counts=True), "/v1beta/models/m:countTokens"),
+        ("bedrock", "https://b", Wanted(CONVERSE, "c:0"), "/model/c%3A0/converse"),
+        ("bedrock", "https://b", Wanted(CONVERSE, "c", stream=True), "/model/c/converse-stream"),
+        ("bedrock", "https://b", Wanted(CONVERSE, "c", counts=True), "/model/c/count-tokens"),
+        ("bedrock", "https://b", Wanted(MESSAGES, "c"), "/model/c/invoke"),
+        ("bedrock", "https://b", Wanted(MESSAGES, "c", stream=True),
+         "/model/c/invoke-with-response-stream"),
     ],
 )  # fmt: skip
-def test_paths(provider: str, base_url: str, dialect: str, suffix: str, target: str) -> None:
-    assert made(provider, base_url).path(dialect, suffix) == target
+def test_paths(provider: str, base_url: str, wanted: Wanted, target: str) -> None:
+    assert made(provider, base_url).path(wanted) == target
 
 
 @pytest.mark.parametrize(
-    ("dialect", "key", "fields"),
+    ("wanted", "rest"),
     [
-        (CHAT, "k", [(b"authorization", b"Bearer k")]),
-        (MESSAGES, "k", [(b"x-api-key", b"k")]),
-        (CHAT, "", []),
-        (MESSAGES, "", []),
+        (Wanted("gemini", "g", stream=True), "google/models/g:streamGenerateContent?alt=sse"),
+        (Wanted("gemini", "g"), "google/models/g:generateContent"),
+        (Wanted("gemini", "g", counts=True), "google/models/g:countTokens"),
+        (Wanted(MESSAGES, "c@1", stream=True), "anthropic/models/c%401:streamRawPredict"),
+        (Wanted(MESSAGES, "c@1"), "anthropic/models/c%401:rawPredict"),
     ],
 )
-def test_how_a_key_is_shown(dialect: str, key: str, fields: Fields) -> None:
-    assert made("compatible").credentials(dialect, Secret(key)) == fields
+def test_paths_of_vertex(wanted: Wanted, rest: str) -> None:
+    assert placed("vertex").path(wanted) == f"/v1/projects/p/locations/eu-1/publishers/{rest}"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "target"),
+    [
+        (
+            Wanted(CHAT, "my gpt"),
+            "/openai/deployments/my%20gpt/chat/completions?api-version=2024-10-21",
+        ),
+        (Wanted(RESPONSES, "d"), "/openai/responses?api-version=2024-10-21"),
+    ],
+)
+def test_paths_of_azures_older_api(wanted: Wanted, target: str) -> None:
+    upstream = made("azure", "https://r.openai.azure.com", api_version="2024-10-21")
+    assert upstream.path(wanted) == target
+    v1 = made("azure", "https://r.openai.azure.com/openai/v1")
+    assert v1.path(Wanted(CHAT, "d")) == "/openai/v1/chat/completions"
+
+
+@pytest.mark.parametrize(
+    ("region", "url"),
+    [
+        ("eu-1", "https://eu-1-aiplatform.googleapis.com"),
+        ("global", "https://aiplatform.googleapis.com"),
+    ],
+)
+def test_addresses_with_a_region(region: str, url: str) -> None:
+    assert PROVIDERS["vertex"].url(region) == url
+
+
+def test_what_is_spoken_where_nothing_is_configured() -> None:
+    assert PROVIDERS["compatible"].usual == (CHAT,)
+    assert PROVIDERS["openai"].usual == (CHAT, RESPONSES, "openai_completions")
+
+
+@pytest.mark.parametrize(
+    ("provider", "dialect", "key", "fields"),
+    [
+        ("compatible", CHAT, "k", [(b"authorization", b"Bearer k")]),
+        ("compatible", MESSAGES, "k", [(b"x-api-key", b"k")]),
+        ("anthropic", COMPLETE, "k", [(b"x-api-key", b"k")]),
+        ("gemini", "gemini", "k", [(b"x-goog-api-key", b"k")]),
+        ("vertex", "gemini", "k", [(b"authorization", b"Bearer k")]),
+        ("vertex", MESSAGES, "k", [(b"authorization", b"Bearer k")]),
+        ("azure", CHAT, "k", [(b"api-key", b"k")]),
+        ("bedrock", MESSAGES, "k", [(b"authorization", b"Bearer k")]),
+        ("bedrock", CONVERSE, "k", [(b"authorization", b"Bearer k")]),
+        ("ollama", "ollama_chat", "k", [(b"authorization", b"Bearer k")]),
+        ("compatible", CHAT, "", []),
+        ("compatible", MESSAGES, "", []),
+    ],
+)
+def test_how_a_key_is_shown(provider: str, dialect: str, key: str, fields: Fields) -> None:
+    assert made(provider).credentials(dialect, Secret(key)) == fields
+
+
+def header(upstream: Upstream, wanted: Wanted, key: str, kept: Fields) -> dict[bytes, bytes]:
+    return dict(upstream.request(wanted, b'{"model":"m"}', kept, Secret(key), NOW).fields)
 
 
 def test_fields_of_a_request() -> None:
     upstream = made("anthropic", "https://api.anthropic.com", headers={"X-Team": "blue"})
-    fields = dict(upstream.fields(MESSAGES, Secret("k"), [(b"x-app", b"cli")], stream=True))
-    assert fields == {
+    assert header(upstream, Wanted(MESSAGES, "m", stream=True), "k", [(b"x-app", b"cli")]) == {
         b"host": b"api.anthropic.com",
         b"content-type": b"application/json",
         b"accept": b"text/event-stream",
@@ -60,7 +151,7 @@ def test_fields_of_a_request() -> None:
 def test_the_clients_version_is_kept_and_the_operators_fields_win() -> None:
     upstream = made("anthropic", "https://x:8443", headers={"anthropic-beta": "operator"})
     kept = [(b"anthropic-version", b"2026-10-21"), (b"anthropic-beta", b"client")]
-    fields = dict(upstream.fields(MESSAGES, Secret(), kept, stream=False))
+    fields = header(upstream, Wanted(MESSAGES, "m"), "", kept)
     assert fields[b"anthropic-version"] == b"2026-10-21"
     assert fields[b"anthropic-beta"] == b"operator"
     assert fields[b"accept"] == b"application/json"
@@ -68,99 +159,98 @@ def test_the_clients_version_is_kept_and_the_operators_fields_win() -> None:
     assert b"x-api-key" not in fields
 
 
-NEVER = [
-    b"authorization", b"x-api-key", b"x-goog-api-key", b"cookie", b"forwarded", b"x-forwarded-for",
-    b"x-rawproxy-strict", b"connection", b"transfer-encoding", b"te", b"upgrade", b"host", b"origin",
-    b"referer", b"x-hop", b"content-length", b"accept-encoding", b"x-real-ip", b"sec-fetch-mode",
-    b"proxy-authorization", b"expect",
-]  # fmt: skip
-CANARY = b"canary"
+def test_a_request_to_bedrock_is_signed() -> None:
+    upstream = made("bedrock", "https://b.example", region="eu-1", headers={"x-team": "blue"})
+    fields = header(upstream, Wanted(CONVERSE, "c:0"), "AKIA:secret:token", [])
+    assert fields[b"authorization"].startswith(
+        b"AWS4-HMAC-SHA256 Credential=AKIA/20270115/eu-1/bedrock/"
+    )
+    assert fields[b"x-amz-security-token"] == b"token"
+    assert b"x-team" in fields[b"authorization"]
+    assert not any(b"secret" in value for value in fields.values())
+    fields = header(upstream, Wanted(CONVERSE, "c:0"), "AKIA:secret", [])
+    assert b"x-amz-security-token" not in fields
 
 
-@pytest.mark.parametrize("name", NEVER)
-def test_never_sent_upstream(name: bytes) -> None:
-    fields = [(b"connection", b"x-hop"), (name, CANARY)]
-    for upstream in BOTH:
-        assert CANARY not in dict(kept_of_request(fields, CHAT, upstream)).values()
+def test_bedrock_takes_an_api_key_too() -> None:
+    upstream = made("bedrock", "https://b.example", region="eu-1")
+    assert header(upstream, Wanted(CONVERSE, "c"), "abc", [])[b"authorization"] == b"Bearer abc"
 
 
 @pytest.mark.parametrize(
-    ("name", "client", "upstream", "kept"),
+    ("provider", "body", "kept", "sent"),
     [
-        (b"anthropic-beta", MESSAGES, MESSAGES, True),
-        (b"anthropic-beta", MESSAGES, CHAT, False),
-        (b"anthropic-beta", CHAT, CHAT, False),
-        (b"openai-beta", CHAT, CHAT, True),
-        (b"openai-beta", MESSAGES, MESSAGES, False),
-        (b"x-stainless-lang", CHAT, CHAT, True),
-        (b"user-agent", CHAT, CHAT, True),
-        (b"x-custom", MESSAGES, MESSAGES, True),
-        (b"x-custom", MESSAGES, CHAT, False),
+        ("bedrock", {"model": "m", "stream": True, "max_tokens": 1},
+         [(b"anthropic-beta", b"a, b"), (b"anthropic-version", b"2023-06-01")],
+         {"max_tokens": 1, "anthropic_version": "bedrock-2023-05-31", "anthropic_beta": ["a", "b"]}),
+        ("bedrock", {"model": "m"}, [(b"anthropic-version", b"2026-10-21")],
+         {"anthropic_version": "2026-10-21"}),
+        ("vertex", {"model": "m", "stream": True}, [],
+         {"stream": True, "anthropic_version": "vertex-2023-10-16"}),
     ],
-)
-def test_a_vendors_own_fields_go_to_its_own_dialect(
-    name: bytes, client: str, upstream: str, kept: bool
+)  # fmt: skip
+def test_hosts_of_messages(
+    provider: str, body: dict[str, object], kept: Fields, sent: dict[str, object]
 ) -> None:
-    assert bool(kept_of_request([(name, b"v")], client, upstream)) is kept
+    request = placed(provider).request(
+        Wanted(MESSAGES, "m", stream=True), json.dumps(body).encode(), kept, Secret("k"), NOW
+    )
+    assert json.loads(request.body) == sent
+    assert not any(name.startswith(b"anthropic-") for name, _ in request.fields)
 
 
 @pytest.mark.parametrize(
-    ("name", "passed", "translated"),
+    ("provider", "dialect", "issuer"),
     [
-        (b"request-id", True, True),
-        (b"x-request-id", True, True),
-        (b"x-ratelimit-limit-tokens", True, True),
-        (b"anthropic-ratelimit-tokens-reset", True, True),
-        (b"retry-after", True, True),
-        (b"x-should-retry", True, True),
-        (b"openai-processing-ms", True, False),
-        (b"set-cookie", False, False),
-        (b"anthropic-organization-id", False, False),
-        (b"openai-organization", False, False),
-        (b"connection", False, False),
-        (b"x-hop", False, False),
-        (b"content-length", False, False),
-        (b"x-rawproxy-upstream", False, False),
-        (b"access-control-allow-origin", False, False),
+        ("openai", CHAT, "openai"), ("azure", CHAT, "openai"), ("anthropic", MESSAGES, "anthropic"),
+        ("compatible", CHAT, "up"), ("bedrock", CONVERSE, "anthropic"), ("gemini", "gemini", "gemini"),
+        ("vertex", MESSAGES, "anthropic"), ("vertex", "gemini", "gemini"), ("ollama", "ollama_chat", "up"),
     ],
-)
-def test_what_of_a_reply_goes_on(name: bytes, passed: bool, translated: bool) -> None:
-    fields = [(b"connection", b"x-hop"), (name, b"v")]
-    for flag, kept in ((False, passed), (True, translated)):
-        assert ((name, b"v") in kept_of_reply(fields, translated=flag)) is kept
-
-
-@pytest.mark.parametrize(
-    ("provider", "issuer"), [("openai", "openai"), ("anthropic", "anthropic"), ("compatible", "up")]
-)
-def test_whose_seals(provider: str, issuer: str) -> None:
-    upstream = made(provider, scope="org")
-    origin = upstream.target(CHAT, "m").origin
+)  # fmt: skip
+def test_whose_seals(provider: str, dialect: str, issuer: str) -> None:
+    origin = made(provider, scope="org").target(dialect, "m").origin
     assert (origin.issuer, origin.scope, origin.model) == (issuer, "org", "m")
 
 
-def test_a_client_is_asked_in_its_own_dialect_where_that_is_spoken() -> None:
-    upstream = Upstream("up", "compatible", dialects=(CHAT, MESSAGES))
-    assert [upstream.dialect_for(one) for one in (CHAT, MESSAGES, "gemini")] == [
-        CHAT,
-        MESSAGES,
-        CHAT,
-    ]
+def test_what_the_operator_says_of_a_model_wins() -> None:
+    upstream = made("openai", rows=(Row(CHAT, "gpt-new*", {"sampling": False, "limit": 7}),))
+    takes = upstream.target(CHAT, "gpt-new-1").takes
+    assert (takes.sampling, takes.limit, takes.limit_field) == (False, 7, "max_completion_tokens")
+
+
+@pytest.mark.parametrize(
+    ("provider", "client", "model", "dialect"),
+    [
+        ("compatible", MESSAGES, "m", MESSAGES),
+        ("openai", RESPONSES, "m", RESPONSES),
+        ("openai", "gemini", "m", CHAT),
+        ("bedrock", MESSAGES, "us.anthropic.claude-x", MESSAGES),
+        ("bedrock", MESSAGES, "amazon.nova", CONVERSE),
+        ("bedrock", CHAT, "us.anthropic.claude-x", CONVERSE),
+        ("vertex", CHAT, "claude-x", MESSAGES),
+        ("vertex", MESSAGES, "gemini-3", "gemini"),
+    ],
+)
+def test_a_client_is_asked_in_its_own_dialect_where_that_is_spoken(
+    provider: str, client: str, model: str, dialect: str
+) -> None:
+    upstream = made(provider)
+    assert upstream.dialect_for(client, model) == dialect
     assert upstream.serves == ()
 
 
-@pytest.mark.parametrize("name", [b"openai-organization", b"openai-project"])
-def test_account_fields_go_with_the_clients_own_credential_only(name: bytes) -> None:
-    """With our key they are refused, and the key would be blamed for it."""
-    assert kept_of_request([(name, b"org-1")], CHAT, CHAT) == []
-    assert kept_of_request([(name, b"org-1")], CHAT, CHAT, own_credential=True) == [
-        (name, b"org-1")
-    ]
+def test_faces() -> None:
+    assert made("anthropic").face(MESSAGES) is FACES[MESSAGES]
+    assert made("bedrock").face(MESSAGES) is INVOKE_FACE
+    assert made("vertex").face(MESSAGES) is VERTEX_FACE
+    assert made("vertex").face("gemini") is FACES["gemini"]
+    assert made("compatible").face("plain_text") is FACES["plain_text"]
+    assert made("compatible", text_field="a.b").face("plain_text").framing is ndjson
+    assert made("compatible", text_field="a.b").target("plain_text", "m").text_field == "a.b"
 
 
-def test_a_field_that_came_twice_is_one() -> None:
-    fields = [(b"anthropic-beta", b"a"), (b"x", b"1"), (b"anthropic-beta", b"b")]
-    assert kept_of_request(fields, MESSAGES, MESSAGES) == [
-        (b"anthropic-beta", b"a, b"),
-        (b"x", b"1"),
-    ]
+def test_who_can_count() -> None:
+    assert made("anthropic").counts(MESSAGES)
+    assert made("bedrock").counts(CONVERSE)
+    assert not made("bedrock").counts(MESSAGES)
+    assert not made("vertex").counts(MESSAGES)

@@ -100,7 +100,7 @@ async def world(
 def call(dialect: str, *, stream: bool = True, **more: Any) -> bytes:
     """A short request in `dialect`."""
     body: dict[str, Any] = {
-        "model": "asked", "stream": stream, "messages": [{"role": "user", "content": "hi"}],
+        "model": "m", "stream": stream, "messages": [{"role": "user", "content": "hi"}],
     }  # fmt: skip
     if dialect == MESSAGES:
         body["max_tokens"] = 64

@@ -14,6 +14,7 @@ from rawproxy.wire.splice import (
     edit,
     find_strings,
     members,
+    put,
     removals,
     remove,
     replace,
@@ -331,3 +332,22 @@ def test_edits_leave_the_bytes_between_them(body: bytes, cuts: list[int], new: b
 def test_edits_that_overlap_are_a_bug() -> None:
     with pytest.raises(ValueError, match="overlap"):
         edit(b"abc", [(0, 2, b""), (1, 3, b"")])
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "expected"),
+    [
+        (b'{"a": 1, "b": 2}', "b", b'{"a": 1, "b": X}'),
+        (b'{"a": {"b" : [1]}, "b": 2}', "a.b", b'{"a": {"b" : X}, "b": 2}'),
+        (b'{"a": {"c": 1}}', "a.b", b'{"a": {"c": 1}}'),
+        (b"{}", "a.b", b"{}"),
+    ],
+)
+def test_put_changes_what_is_there(body: bytes, path: str, expected: bytes) -> None:
+    assert put(body, path, b"X") == expected
+
+
+@pytest.mark.parametrize("body", [b'{"a": 1}', b'{"a": "b"}', b'{"a": {"b": 1, "b": 2}}', b"[]"])
+def test_put_needs_objects_on_its_way(body: bytes) -> None:
+    with pytest.raises(WireError):
+        put(body, "a.b", b"X")

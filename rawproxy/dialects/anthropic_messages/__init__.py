@@ -5,35 +5,40 @@ Layer: dialects. Knows every field of the API as the `anthropic` package 2.10.0 
 Spec: https://platform.claude.com/docs/en/api/messages
 
 A call's options and tools are in `call_reader` and `call_writer`, its conversation in
-`turn_reader` and `turn_writer`; replies are in `reader` and `writer`, errors in `errors`, the rules
-of a stream in `grammar`.
+`turn_reader` and `turn_writer`; replies are in `reader` and `writer`, the rules of a stream in
+`grammar`.
 """
 
 import re
 
 from rawproxy.dialects.anthropic_messages.call_reader import CallReader
 from rawproxy.dialects.anthropic_messages.call_writer import write_call
-from rawproxy.dialects.anthropic_messages.errors import read_error, write_error
 from rawproxy.dialects.anthropic_messages.grammar import ReplyGrammar
 from rawproxy.dialects.anthropic_messages.reader import MESSAGES, ReplyReader
 from rawproxy.dialects.anthropic_messages.writer import ReplyWriter, write_body
-from rawproxy.dialects.base import Back
+from rawproxy.dialects.anthropic_shared import read_error, write_error
+from rawproxy.dialects.base import NOTHING_GIVEN, Back, Given
 from rawproxy.dialects.call import Call
 from rawproxy.dialects.envelope import Vault
 from rawproxy.dialects.events import Event
+from rawproxy.dialects.glance import glance
 from rawproxy.dialects.losses import Loss
 from rawproxy.dialects.reading import Fields
 from rawproxy.errors import ClientError
-from rawproxy.wire.frame import Frame
+from rawproxy.wire import sse
+from rawproxy.wire.frame import Frame, Framing
 
 __all__ = [
-    "MARKS", "NAME", "STREAM_END", "STREAM_TYPE", "ask_usage", "grammar", "is_usage_only",
+    "FRAMING", "KEEPALIVE_BEGINS", "MARKS", "MODEL_FIELD", "NAME", "REPLY_MODEL", "STREAM_END", "ask_usage", "glance", "grammar", "is_usage_only",
     "read_call", "read_count", "read_error", "read_reply", "stream_reader", "stream_writer",
     "write_call", "write_count", "write_error", "write_reply",
 ]  # fmt: skip
 
 NAME = MESSAGES
-STREAM_TYPE = b"text/event-stream"
+FRAMING: Framing = sse
+MODEL_FIELD = "model"
+KEEPALIVE_BEGINS = False
+REPLY_MODEL: tuple[str, ...] = ("model", "message.model")
 STREAM_END = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 MARKS = re.compile(
     rb'"type"\s*:\s*"(?:message_(?:start|delta|stop)|error)"|"error"\s*:|'
@@ -42,7 +47,7 @@ MARKS = re.compile(
 )
 
 
-def read_call(body: bytes, vault: Vault) -> Call:
+def read_call(body: bytes, vault: Vault, given: Given = NOTHING_GIVEN) -> Call:  # noqa: ARG001 (all of it stands in the body)
     """Read a request."""
     fields = Fields.of(body)
     if not fields.has("max_tokens"):
@@ -50,7 +55,7 @@ def read_call(body: bytes, vault: Vault) -> Call:
     return CallReader(fields, vault).read()
 
 
-def read_count(body: bytes, vault: Vault) -> Call:
+def read_count(body: bytes, vault: Vault, given: Given = NOTHING_GIVEN) -> Call:  # noqa: ARG001
     """Read a question for the tokens of a call (`count_tokens`): a request without `max_tokens`."""
     return CallReader(Fields.of(body), vault).read()
 

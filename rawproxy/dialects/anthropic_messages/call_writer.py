@@ -310,7 +310,7 @@ class _CallWriter:
     def _sampling(self, *, thinks: bool) -> Item:
         drawn = self._call.sampling
         values = said(temperature=drawn.temperature, top_p=drawn.top_p, top_k=drawn.top_k)
-        changed = {name for name, value in values.items() if value != _NEUTRAL.get(name)}
+        changed = [name for name, value in values.items() if value != _NEUTRAL.get(name)]
         if not self._takes.sampling or thinks:
             for name in changed:
                 self._lose(name, _NARROWER if self._takes.sampling else _NOT_THIS)
@@ -320,7 +320,7 @@ class _CallWriter:
             values["temperature"] = 1
         if "temperature" in values and "top_p" in values:
             # Claude 4.1 and later take only one of the two.
-            if {"temperature", "top_p"} <= changed:
+            if "temperature" in changed and "top_p" in changed:
                 self._lose("top_p", _NARROWER)
             del values["top_p" if "temperature" in changed else "temperature"]
         return values

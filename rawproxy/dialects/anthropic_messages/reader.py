@@ -12,7 +12,7 @@ from json import JSONDecodeError, JSONDecoder
 import msgspec
 from msgspec import Raw
 
-from rawproxy.dialects.anthropic_messages.errors import read_failure
+from rawproxy.dialects.anthropic_shared import read_failure
 from rawproxy.dialects.base import Back
 from rawproxy.dialects.envelope import seal
 from rawproxy.dialects.events import Event, Note, Reason, Usage, Whole

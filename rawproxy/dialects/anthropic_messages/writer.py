@@ -8,13 +8,15 @@ that an upstream tells late is in `message_delta`, so that one waits for the end
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import assert_never
 
 from msgspec import Raw
 
-from rawproxy.dialects.anthropic_messages.errors import error_of
 from rawproxy.dialects.anthropic_messages.reader import MESSAGES
 from rawproxy.dialects.anthropic_messages.turn_writer import THINKING, Item, json_object, said
+from rawproxy.dialects.anthropic_shared import error_of
+from rawproxy.dialects.base import Carry
 from rawproxy.dialects.call import Call
 from rawproxy.dialects.envelope import Seal, Vault
 from rawproxy.dialects.events import (
@@ -34,6 +36,7 @@ from rawproxy.dialects.events import (
 )
 from rawproxy.dialects.fold import Block, Choice, fold
 from rawproxy.dialects.freeform import wrap
+from rawproxy.dialects.groove import between
 from rawproxy.dialects.losses import Loss
 from rawproxy.dialects.reading import decode, encode
 from rawproxy.dialects.sequence import Sequencer
@@ -189,6 +192,17 @@ class ReplyWriter:
         if self._over:
             return b""
         return _PING if self._begun else sse.comment(b"keepalive")
+
+    def carry(self, block: int) -> Carry | None:
+        """Return what writes one more piece of the live text."""
+        live = self._live
+        if live is None or self._sequencer.live != block or not live.written:
+            return None
+        if self._over or live.opened.kind != "text":
+            return None
+        frame = _DELTA % (self._index, _PIECES["text"] % b'"\0"')
+        before, _, after = frame.partition(b"\0")
+        return partial(between, before, after)
 
     def write(self, event: Event) -> bytes:
         """Return an event's bytes; see `StreamWriter`."""

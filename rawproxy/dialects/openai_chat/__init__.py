@@ -15,7 +15,7 @@ from typing import Literal
 
 from msgspec import Raw
 
-from rawproxy.dialects.base import Back, Target, Written
+from rawproxy.dialects.base import NOTHING_GIVEN, Back, Given, Target, Written
 from rawproxy.dialects.call import (
     Cache,
     CacheUse,
@@ -32,6 +32,7 @@ from rawproxy.dialects.call import (
 from rawproxy.dialects.envelope import Vault
 from rawproxy.dialects.events import Event
 from rawproxy.dialects.freeform import SCHEMA
+from rawproxy.dialects.glance import glance
 from rawproxy.dialects.losses import Loss, Why
 from rawproxy.dialects.narrowing import Naming, effort_of, short_user
 from rawproxy.dialects.openai_chat.grammar import ChunkGrammar
@@ -43,16 +44,21 @@ from rawproxy.dialects.openai_chat.messages import (
     whole_object,
 )
 from rawproxy.dialects.openai_chat.reader import ChunkReader
-from rawproxy.dialects.openai_chat.usage_chunk import ask_usage, is_usage_only
 from rawproxy.dialects.openai_chat.writer import ChunkWriter, write_body
 from rawproxy.dialects.openai_shared import read_error, write_error
 from rawproxy.dialects.reading import Fields, encode
+from rawproxy.dialects.usage_chunk import ask_usage, is_usage_only
 from rawproxy.errors import ClientError, Untranslatable
+from rawproxy.wire import sse
+from rawproxy.wire.frame import Framing
 
-__all__ = ["MARKS", "NAME", "STREAM_END", "STREAM_TYPE", "ask_usage", "grammar", "is_usage_only", "read_call", "read_error", "read_reply", "stream_reader", "stream_writer", "write_call", "write_error", "write_reply"]  # fmt: skip
+__all__ = ["FRAMING", "KEEPALIVE_BEGINS", "MARKS", "MODEL_FIELD", "NAME", "REPLY_MODEL", "STREAM_END", "ask_usage", "glance", "grammar", "is_usage_only", "read_call", "read_error", "read_reply", "stream_reader", "stream_writer", "write_call", "write_error", "write_reply"]  # fmt: skip
 
 NAME = "openai_chat"
-STREAM_TYPE = b"text/event-stream"
+FRAMING: Framing = sse
+MODEL_FIELD = "model"
+KEEPALIVE_BEGINS = False
+REPLY_MODEL: tuple[str, ...] = ("model",)
 STREAM_END = b"data: [DONE]\n\n"
 MARKS = re.compile(
     rb'"(?:finish_reason|usage|error)"(?!\s*:\s*null)|\[DONE\]|^event: ?error', re.MULTILINE
@@ -117,7 +123,7 @@ def _switch(fields: Fields, name: str) -> bool:
     return word == "true"
 
 
-def read_call(body: bytes, vault: Vault) -> Call:
+def read_call(body: bytes, vault: Vault, given: Given = NOTHING_GIVEN) -> Call:  # noqa: ARG001 (all of it stands in the body)
     """Read a request: `functions` become tools, each `tool` message a result in a user turn."""
     fields = Fields.of(body)
     if not fields.has("messages"):

@@ -45,7 +45,7 @@ from rawproxy.dialects.envelope import PREFIX, UNKNOWN, Seal, Vault, fits
 from rawproxy.dialects.freeform import wrap
 from rawproxy.dialects.losses import Why
 from rawproxy.dialects.media import data_url, read_url
-from rawproxy.dialects.narrowing import Naming, document_text, search_text
+from rawproxy.dialects.narrowing import BILLING, Naming, document_text, search_text
 from rawproxy.dialects.openai_chat.reasoning_details import BLOCKS, DETAILS, Entry, join, rebuild
 from rawproxy.dialects.reading import Fields, decode, encode
 from rawproxy.errors import ClientError
@@ -67,10 +67,6 @@ PLAIN = "reasoning_content"
 """The form of the seals of reasoning that came as nothing but text."""
 
 Cacheable = Text | Image | Document | Audio | Video | SearchResult | ToolCall | ToolResult | Tool
-
-BILLING = "x-anthropic-billing-header:"
-"""How a system block of Claude Code begins that is no text: it changes with every request, so it
-would keep the prompt from being cached."""
 
 _ROLES: dict[str, Role] = {
     "system": "system", "developer": "developer", "user": "user", "assistant": "assistant",

@@ -107,13 +107,13 @@ class _Citation(msgspec.Struct):
 class _Call:
     """A tool call as its pieces come in; it opens with its name."""
 
-    __slots__ = ("held", "id", "key", "opened", "said")
+    __slots__ = ("held", "id", "key", "name", "said")
 
     def __init__(self, key: object, call_id: str | None) -> None:
         self.key = key
         self.id = call_id
         self.held = ""
-        self.opened = False
+        self.name: str | None = None
         self.said = False  # arguments came
 
 
@@ -251,7 +251,7 @@ class ChunkReader:
         if state.stopped:
             return []
         state.stopped = True
-        self.unknown += sum(not call.opened for call in state.calls.values())
+        self.unknown += sum(call.name is None for call in state.calls.values())
         reason = _REASONS.get(word or "", "end")
         detail = "".join(state.refusal) or None
         sequence = matched if isinstance(matched, str) and reason == "end" else None
@@ -350,13 +350,13 @@ class ChunkReader:
             arguments = encode(arguments).decode()
         events = self._seal(number, state)
         call = state.calls.get(index)
-        if call is None or _is_another(call, piece, named):
+        if call is None or self._is_another(call, piece, named, number):
             if call is not None:
                 events += self._scribe.close_tool(call.key, number)
             call = state.calls[index] = _Call(state.made, piece.id or None)
             state.made += 1
-        if not call.opened and named.name:
-            call.opened = True
+        if call.name is None and named.name:
+            call.name = named.name
             events += self._scribe.tool(
                 call.key, named.name, piece.id or call.id, number,
                 kind="freeform" if custom else "function",
@@ -365,13 +365,25 @@ class ChunkReader:
         if not arguments:
             return events
         call.said = True
-        if not call.opened:
+        if call.name is None:
             call.held += arguments
         elif self._scribe.has_tool(call.key, number):
             events += self._scribe.arguments(call.key, arguments, number)
         else:
             self.unknown += 1  # more arguments after complete ones
         return events
+
+    def _is_another(self, call: _Call, piece: _ToolCall, named: _Named, choice: int) -> bool:
+        """Whether a piece at a known index begins another call: by its id, without ids by a name.
+
+        Some servers repeat the name with every piece: then it is another call once the arguments
+        are complete.
+        """
+        if piece.id:
+            return call.id is not None and piece.id != call.id
+        if not named.name or call.name is None or call.id is not None or not call.said:
+            return False
+        return named.name != call.name or self._scribe.is_whole(call.key, choice)
 
     def _note(self, state: _ChoiceReader, item: dict[str, Raw]) -> list[Event]:
         try:
@@ -396,10 +408,3 @@ _EMPTY = _Delta()
 
 def _given(raw: Raw) -> Raw | None:
     return raw if raw and bytes(raw) != b"null" else None
-
-
-def _is_another(call: _Call, piece: _ToolCall, named: _Named) -> bool:
-    """Whether a piece at a known index begins another call: by its id, without ids by a name."""
-    if piece.id:
-        return call.id is not None and piece.id != call.id
-    return bool(named.name) and call.id is None and call.said

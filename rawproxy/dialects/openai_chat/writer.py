@@ -9,10 +9,12 @@ has an `index`, usage comes last in a chunk without choices.
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import assert_never
 
 from msgspec import Raw
 
+from rawproxy.dialects.base import Carry
 from rawproxy.dialects.call import Call
 from rawproxy.dialects.envelope import Seal, Vault
 from rawproxy.dialects.events import (
@@ -149,6 +151,13 @@ class _Choice:
     notes: list[Item] = field(default_factory=list)
 
 
+def _carry(block: _Block, choice: _Choice, before: bytes, after: bytes, text: bytes) -> bytes:
+    length = len(text) if text.isascii() else len(text.decode())
+    choice.length += length
+    block.length += length
+    return before + text + after
+
+
 class ChunkWriter:
     """Writes one reply as a stream of chunks.
 
@@ -205,6 +214,16 @@ class ChunkWriter:
             case _:
                 assert_never(event)
         return b""
+
+    def carry(self, block: int) -> Carry | None:
+        """Return what writes one more piece of an open text."""
+        writing = self._blocks.get(block)
+        if self._over or writing is None or writing.opened.kind != "text" or not writing.written:
+            return None
+        choice = self._choices[writing.opened.choice]
+        frame = self._chunk(writing.opened.choice, b'{"content":"\0"}')
+        before, _, after = frame.partition(b"\0")
+        return partial(_carry, writing, choice, before, after)
 
     def keepalive(self) -> bytes:
         """Return a comment: every client skips it."""

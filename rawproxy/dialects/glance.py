@@ -1,0 +1,52 @@
+"""The little of a call that every decision needs, without reading all of it.
+
+Layer: dialects. Most dialects name the model, `stream` and the number of answers in the body; some
+say them in the path. A body that names one of them twice is refused: two readers of it would take
+two different ones.
+"""
+
+from rawproxy.dialects.base import Given, Glance
+from rawproxy.dialects.reading import decode
+from rawproxy.errors import ClientError, WireError
+from rawproxy.wire import splice
+
+__all__ = ["LONGEST_MODEL", "glance"]
+
+LONGEST_MODEL = 256
+"""Characters. Names are kept in records and shown in headers; an ARN has 150."""
+
+
+def glance(
+    body: bytes, given: Given, *, model: str = "model", n: str = "n", streams: bool = False
+) -> Glance:
+    """Return the model, whether a stream is asked for, and how many answers.
+
+    Args:
+        body: the request.
+        given: what its path and header say; that wins.
+        model: the field that names the model; "" where only `given` does.
+        n: the field with the number of answers; "" where there is none.
+        streams: whether a call that does not say `stream` wants one.
+
+    Raises:
+        ClientError: it is no JSON object, names one of them twice, or a model of another type
+            than text or of more than LONGEST_MODEL characters.
+    """
+    wanted = [name for name in (model, n, "" if given.stream is not None else "stream") if name]
+    try:
+        found = {name: splice.value(body, name) for name in wanted or ["stream"]}
+    except WireError as error:
+        raise ClientError(f"the body cannot be read: {error}") from error
+    try:
+        named = given.model or decode(found.get(model) or b"null", str)
+    except ValueError:
+        raise ClientError(f"{model}: expected a string", param=model) from None
+    if len(named) > LONGEST_MODEL:
+        raise ClientError(f"model: longer than {LONGEST_MODEL} characters", param="model")
+    stream, many = found.get("stream"), found.get(n)
+    if given.stream is not None:
+        streams = given.stream
+    elif stream is not None:
+        streams = stream.strip(b'"') == b"true"
+    choices = int(many) if many is not None and many.isdigit() and len(many) < 4 else 1
+    return Glance(named, streams, choices)

@@ -1,0 +1,180 @@
+"""The stretch of a stream in which nothing changes but a text, carried without reading it as JSON.
+
+Layer: dialects. Most frames of a reply are one frame over and over, with another piece of text in it.
+Where two in a row were read as text of one block and differ in nothing else, the next one that fits is
+known by its bytes: what stands before its text, and what stands behind.
+
+    data: {"id":"x","choices":[{"delta":{"content":"   Once   "},"index":0}]}\\n\\n
+    |------------------ before ------------------| text |------ after -------|
+
+Members that count or stamp frames (`sequence_number`, `created_at`) may differ, each in one place before
+and one behind the text. A text that JSON would have to escape, or that is not UTF-8, does not fit: it
+is read like every other frame, and so is all that follows until two fit again.
+"""
+
+import re
+from collections.abc import Callable
+
+from rawproxy.dialects.events import Delta, Event
+from rawproxy.dialects.reading import encode
+from rawproxy.wire.frame import Frame
+
+__all__ = ["Groove", "between"]
+
+_VARIES = re.compile(
+    rb'("(?:sequence_number|created)"\s?:\s?)[0-9]+|("(?:created_at|obfuscation|p)"\s?:\s?")[^"\\]*'
+)
+_PLAIN = re.compile(rb'[^"\\\x00-\x1f]++')
+_LINE_ENDS = (
+    b"\xe2\x80\xa8",
+    b"\xe2\x80\xa9",
+    b"\xc2\x85",
+)  # some clients' readers end a line there
+
+TRIES = 64
+"""Frames in a row that are looked at in vain before the stream is taken for one without a groove."""
+
+Spans = Callable[[bytes, bytes], list[tuple[int, int]] | None]
+"""Where the data of whole frames is, all of them framed like the second argument; None for others."""
+
+Part = tuple[bytes, bytes | None]
+"""Fixed bytes; and, where a member varies, the fixed bytes that follow its value."""
+
+
+class Groove:
+    """Learns from frames that were read; then says what frames hold without reading them.
+
+    Args:
+        spans: tells where the data of frames is, in a framing that has more around it than text;
+            None where the bytes of a frame are looked at as they are.
+    """
+
+    __slots__ = ("_after", "_before", "_like", "_once", "_spans", "_tries", "block")
+
+    def __init__(self, spans: Spans | None = None) -> None:
+        self._spans = spans
+        self._like = b""
+        self.block = -1
+        """The block whose text is known to follow; -1 while none is."""
+        self._once: tuple[int, Part, Part] | None = None  # one frame so far
+        self._tries = 0
+        self._before: Part = b"", None
+        self._after: Part = b"", None
+
+    def learn(self, frame: Frame, events: list[Event]) -> None:
+        """Learn what one frame was read as."""
+        if self.block >= 0:
+            delta = _text_of(events)
+            if delta is None or delta.block != self.block:
+                self.block, self._once = -1, None
+            return
+        if self._tries >= TRIES:
+            return
+        self._tries += 1
+        found = _parts(frame.raw if self._spans is None else frame.data, events)
+        if found is not None and found == self._once:
+            self.block, self._before, self._after = found
+            self._like = frame.raw
+            self._tries = 0
+        self._once = found
+
+    def texts(self, data: bytes) -> list[bytes] | None:
+        """Return the text of each frame in `data`, as JSON has it, without quotes.
+
+        None where `data` is anything but whole frames that fit.
+        """
+        found: list[bytes] = []
+        if self._spans is not None:
+            spans = self._spans(data, self._like)
+            for start, end in spans or ():
+                if self._text(data, start, found) != end:
+                    return None
+            return None if spans is None else found
+        at = 0
+        while at < len(data):
+            at = self._text(data, at, found)
+            if at < 0:
+                return None
+        return found
+
+    def _text(self, data: bytes, at: int, found: list[bytes]) -> int:
+        """Add the text of the frame that begins at `at`; return where it ends, -1 if it does not fit."""
+        fixed, rest = self._before
+        if not data.startswith(fixed, at):
+            return -1
+        at += len(fixed)
+        if rest is not None and (at := _pass(data, at, rest)) < 0:
+            return -1
+        if (plain := _PLAIN.match(data, at)) is None:
+            return -1
+        text = plain[0]
+        fixed, rest = self._after
+        at += len(text)
+        if not data.startswith(fixed, at):
+            return -1
+        at += len(fixed)
+        if rest is not None and (at := _pass(data, at, rest)) < 0:
+            return -1
+        if not (text.isascii() or _is_text(text)):
+            return -1
+        found.append(text)
+        return at
+
+
+def between(before: bytes, after: bytes, text: bytes) -> bytes:
+    """Return `text` between two fixed parts: all that most writers have to do."""
+    return before + text + after
+
+
+def _pass(data: bytes, at: int, rest: bytes) -> int:
+    """Return where `data` goes on behind the value that begins at `at`, and `rest`; -1 without it."""
+    found = _VALUE.match(data, at)
+    assert found is not None  # it matches nothing at all, too
+    at = found.end()
+    return at + len(rest) if data.startswith(rest, at) else -1
+
+
+_VALUE = re.compile(rb"[0-9A-Za-z:.+_-]*+")
+
+
+def _is_text(text: bytes) -> bool:
+    if any(end in text for end in _LINE_ENDS):
+        return False
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _text_of(events: list[Event]) -> Delta | None:
+    """Return the only event, where it is a piece of a block and nothing else."""
+    if len(events) != 1:
+        return None
+    (delta,) = events
+    return delta if isinstance(delta, Delta) and not delta.logprobs else None
+
+
+def _parts(raw: bytes, events: list[Event]) -> tuple[int, Part, Part] | None:
+    """Return the block, and what stands before and behind the text of a frame that holds only text."""
+    delta = _text_of(events)
+    if delta is None:
+        return None
+    text = encode(delta.text)
+    if raw.count(text) != 1 or not _PLAIN.fullmatch(text[1:-1]):
+        return None
+    before, _, after = raw.partition(text)
+    parts = _part(before + b'"'), _part(b'"' + after)
+    return None if None in parts else (delta.block, *parts)  # type: ignore[return-value]
+
+
+def _part(text: bytes) -> Part | None:
+    """Return the fixed bytes of one side; None where more than one member varies."""
+    found = list(_VARIES.finditer(text))
+    if len(found) > 1:
+        return None
+    if not found:
+        return text, None
+    (match,) = found
+    cut = match.end(match.lastindex or 0)
+    return text[:cut], text[match.end() :]

@@ -1,0 +1,79 @@
+"""Looking at a call without reading all of it."""
+
+import json
+
+import pytest
+
+from rawproxy.dialects.base import NOTHING_GIVEN, Given, Glance
+from rawproxy.dialects.glance import LONGEST_MODEL, glance
+from rawproxy.errors import ClientError
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"model": "m"}, Glance("m", stream=False)),
+        ({"model": "m", "stream": False}, Glance("m", stream=False)),
+        ({"model": "m", "stream": True}, Glance("m", stream=True)),
+        ({"model": "m", "stream": "true", "n": 3}, Glance("m", stream=True, choices=3)),
+        ({"model": "m", "n": None}, Glance("m", stream=False)),
+        ({"model": "m", "n": "x"}, Glance("m", stream=False)),
+        ({"model": "m", "n": 99999}, Glance("m", stream=False)),
+        ({"model": "ü\n", "x": [{"model": "other", "stream": True}]}, Glance("ü\n", stream=False)),
+    ],
+)
+def test_what_is_seen(body: dict[str, object], expected: Glance) -> None:
+    assert glance(json.dumps(body).encode(), NOTHING_GIVEN) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (Given("p"), Glance("p", stream=True, choices=2)),
+        (Given("p", stream=False), Glance("p", stream=False, choices=2)),
+        (Given(None, stream=True), Glance("b", stream=True, choices=2)),
+    ],
+)
+def test_what_the_path_says_wins(given: Given, expected: Glance) -> None:
+    assert glance(b'{"model":"b","stream":true,"n":2}', given) == expected
+
+
+def test_names_and_defaults_of_a_dialect() -> None:
+    assert glance(b'{"model":"b","k":4}', Given("p"), model="", n="k", streams=True) == Glance(
+        "p", stream=True, choices=4
+    )
+    assert glance(b'{"stream":false}', Given("p", stream=True), model="", n="") == Glance(
+        "p", stream=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"[]", "cannot be read"),
+        (b"", "cannot be read"),
+        (b'{"model":"a","model":"b"}', "duplicate"),
+        (b'{"model":"a","stream":true,"stream":false}', "duplicate"),
+        (b'{"model":7}', "expected a string"),
+        (b"{}", "expected a string"),
+    ],
+)
+def test_what_cannot_be_decided_on_is_refused(body: bytes, words: str) -> None:
+    with pytest.raises(ClientError, match=words):
+        glance(body, NOTHING_GIVEN)
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_body_is_an_object_even_where_nothing_is_looked_for(given: bool) -> None:
+    with pytest.raises(ClientError, match="cannot be read"):
+        glance(b"[]", Given("m", stream=given), model="", n="")
+
+
+@pytest.mark.parametrize("over", [-1, 0, 1])
+def test_a_models_name_has_a_limit(over: int) -> None:
+    body = json.dumps({"model": "m" * (LONGEST_MODEL + over)}).encode()
+    if over > 0:
+        with pytest.raises(ClientError, match="256 characters"):
+            glance(body, NOTHING_GIVEN)
+    else:
+        assert len(glance(body, NOTHING_GIVEN).model) == LONGEST_MODEL + over
