@@ -291,7 +291,7 @@ def _check_model(model: ModelConfig, path: Path, faults: Faults) -> None:
         faults.add((*path, "model"), "is empty, must be a name or a glob")
     if model.dialect and model.dialect not in DIALECTS:
         faults.add((*path, "dialect"), f"is not known, must be one of: {', '.join(DIALECTS)}")
-    if model.limit is not None:
+    if model.limit is not None or model.most is not None:
         _check_numbers(model, path, faults)
 
 

@@ -106,6 +106,7 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reasoning: Literal["none", "effort", "budget", "adaptive"] | None = None
     limit_field: Literal["max_tokens", "max_completion_tokens"] | None = None
     limit: int | None = None
+    most: int | None = None
     developer: bool | None = None
     reasoning_text: bool | None = None
     schema: bool | None = None

@@ -43,6 +43,12 @@ REFUSED: dict[str, str] = {
     "input[].item_reference": _STATE,
     "input[].compaction": _STATE,
     "input[].compaction_trigger": "the conversation would not be compacted",
+    "generationConfig.responseModalities": "the answer would be of another kind than asked for",
+    "generation_config.response_modalities": "the answer would be of another kind than asked for",
+    "cachedContent": _STATE,
+    "cached_content": _STATE,
+    "continuationToken": _STATE,
+    "continuation_token": _STATE,
     "suffix": "the text would not lead up to what follows it",
     "echo": "the answer would not begin with the prompt",
 }

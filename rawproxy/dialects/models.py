@@ -31,6 +31,7 @@ class Takes(msgspec.Struct, frozen=True):
             with an effort word.
         limit_field: (chat) which field holds the most output tokens.
         limit: output tokens to ask for where the client did not say and the dialect demands it.
+        most: output tokens that may be asked for; 0 for not known.
         developer: (chat) system turns are called developer.
         reasoning_text: (chat) `reasoning_content` on assistant messages is read, not refused.
         schema: replies can be held to a JSON schema.
@@ -45,6 +46,7 @@ class Takes(msgspec.Struct, frozen=True):
     reasoning: Literal["none", "effort", "budget", "adaptive"] = "none"
     limit_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     limit: int = DEFAULT_LIMIT
+    most: int = 0
     developer: bool = False
     reasoning_text: bool = False
     schema: bool = True

@@ -27,7 +27,7 @@ from rawproxy.dialects.reading import decode
 from rawproxy.dialects.reframe import Reframer
 from rawproxy.dialects.tally import Tally
 from rawproxy.errors import UpstreamCut, UpstreamNonsense, WireError
-from rawproxy.wire.frame import Frame, Framing
+from rawproxy.wire.frame import Frame, Framing, PlainFrame
 
 __all__ = ["Edit", "PassBody", "PassPipe", "Pipe", "RawPipe", "TranslatePipe"]
 
@@ -182,9 +182,8 @@ class PassPipe:
         tail = self._watcher.close()
         parts = self._mended()
         if tail is not None:
-            parts = [self._edited(tail)]
-            if self._reframe is None and parts[0] == tail.raw:
-                parts.append(self._framing.mend(tail.raw))
+            raw = tail.raw + self._framing.mend(tail.raw)
+            parts = [self._edited(PlainFrame(raw, tail.name, tail.data, has_data=True))]
         if self.tally.failure is None and not self.tally.ended:
             if not self.tally.whole:
                 raise UpstreamCut("the upstream's reply ended before it was whole")

@@ -32,6 +32,10 @@ class Reframer:
         splitter = source.splitter(len(data) + 1)
         return b"".join(map(self.frame, splitter.feed(data)))
 
+    def joined(self) -> None:
+        """Learn that frames of the other framing went out already."""
+        self._begun = True
+
     def close(self) -> bytes:
         """Return what ends the stream, once; nothing where no frame was written."""
         if self._closed or not self._begun:
@@ -77,3 +81,4 @@ class Reframed:
     def joined(self) -> None:
         """Learn that frames of the upstream itself went out."""
         self._writer.joined()
+        self._reframer.joined()

@@ -205,8 +205,10 @@ def _request(ask: Ask, candidate: Candidate, key: Key, timing: Timing) -> Attemp
     if passed:
         _pass_body(made, ask, timing)
     else:
-        written = dialect.write_call(ask.call, upstream.target(dialect.NAME, candidate.model))
-        made.body, made.losses = written.body, written.losses
+        target = upstream.target(dialect.NAME, candidate.model)
+        call, narrowed = _narrowed(ask.call, target.takes.most)
+        written = dialect.write_call(call, target)
+        made.body, made.losses = written.body, [*narrowed, *written.losses]
         made.back = replace(written.back, seed=ask.id[-8:])
     kept = kept_of_request(
         ask.fields, ask.dialect.NAME, dialect.NAME, own_credential=ask.credential is not None
@@ -222,6 +224,16 @@ def _request(ask: Ask, candidate: Candidate, key: Key, timing: Timing) -> Attemp
     if passed and not (face.hosted or ask.face.hosted) and (query := _kept_query(ask.query)):
         made.target += (b"&" if b"?" in made.target else b"?") + query
     return made
+
+
+def _narrowed(call: Call, most: int) -> tuple[Call, list[Loss]]:
+    """Return a call that asks for no more than `most` output tokens (0: any), and what that lost.
+
+    Agents ask for as much as their own vendor's models give, which others refuse.
+    """
+    if not most or call.limit is None or call.limit <= most:
+        return call, []
+    return replace(call, limit=most), [Loss(call.names.get("limit", "limit"), "narrower there")]
 
 
 def _pass_body(made: Attempt, ask: Ask, timing: Timing) -> None:

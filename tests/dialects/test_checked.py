@@ -53,3 +53,12 @@ def test_each_broken_rule_is_counted() -> None:
     before = sum(checked.violations.values())
     checked.keepalive()
     assert sum(checked.violations.values()) > before
+
+
+def test_no_piece_goes_out_unwatched() -> None:
+    writer = openai_chat.stream_writer(Call("openai_chat", "m", stream=True), "id", 0)
+    checked = Checked(writer, openai_chat)
+    for event in SAID[:3]:
+        checked.write(event)
+    assert writer.carry(0) is not None
+    assert checked.carry(0) is None

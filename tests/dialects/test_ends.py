@@ -94,3 +94,20 @@ def test_a_stream_is_written_as_it_is_said_and_a_body_at_the_end() -> None:
     assert [body.write(event) for event in events] == [b""] * len(events)
     assert b'"text":"hi"' in body.close()
     assert (body.keepalive(), body.losses) == (b"", [])
+
+
+def test_only_a_stream_is_carried() -> None:
+    assert BodySource(CHAT.read_reply, Back(), 10).texts(b"") is None
+    assert EngineSource().texts(b"") is None
+    assert BodySink(CHAT, Call(CHAT.NAME, "m"), "id", 0).carry(0) is None
+
+
+def test_a_stream_is_steady_only_between_whole_frames() -> None:
+    reading = source()
+    frames = [HELLO.replace(b"hi", word) for word in (b"one", b"two", b"six")]
+    for data in frames:
+        reading.feed(data)
+    assert reading.steady == 0
+    assert reading.texts(frames[0]) == [b"one"]
+    reading.feed(frames[0][:9])
+    assert reading.steady == -1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rawproxy.dialects.models import DEFAULT_LIMIT, Takes, takes
+from rawproxy.dialects.models import DEFAULT_LIMIT, Row, Takes, takes
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,20 @@ def test_another_vendor_s_server_is_compatible_whatever_its_models_are_called() 
 def test_a_dialect_without_rows_takes_everything() -> None:
     assert takes("plain_text", "anything") == Takes()
     assert Takes().limit == DEFAULT_LIMIT
+
+
+def test_rows_of_the_operator_are_tried_in_order() -> None:
+    rows = (
+        Row("openai_chat", "other*", {"stop": False}), Row("gemini", "*", {"stop": False}),
+        Row("", "gpt-*", {"limit": 5}), Row("openai_chat", "gpt-5*", {"limit": 6, "prefill": True}),
+    )  # fmt: skip
+    found = takes("openai_chat", "openai/gpt-5.9", rows=rows)
+    assert (found.limit, found.prefill, found.developer) == (6, True, True)
+
+
+@pytest.mark.parametrize(
+    "model", ["us.anthropic.claude-sonnet-4-5-v1:0", "anthropic/claude-sonnet-4-5"]
+)
+def test_hosts_put_words_before_a_claude(model: str) -> None:
+    assert takes("anthropic_messages", model) == takes("anthropic_messages", "claude-sonnet-4-5")
+    assert takes("bedrock_converse", model).reasoning == "budget"

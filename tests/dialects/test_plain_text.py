@@ -237,3 +237,10 @@ def test_what_the_protocol_wants() -> None:
     assert plain_text.grammar().check(PlainFrame(b"\xff", data=b"\xff")) == [
         "text: it is not UTF-8"
     ]
+
+
+def test_no_piece_is_carried_as_json() -> None:
+    writer = plain_text.stream_writer(Call("openai_chat", "m"), "id", 0)
+    for event in (Start(), Open(0, "text"), Delta(0, "hi")):
+        writer.write(event)
+    assert writer.carry(0) is None

@@ -50,3 +50,11 @@ def test_an_error_ends_it_too() -> None:
     writer = Reframed(anthropic_messages.stream_writer(call, "id", 0), sse, Reframer(jsonarray))
     writer.joined()
     assert writer.write(Fail("server", "it broke")).endswith(b"]")
+
+
+def test_no_piece_goes_out_in_the_old_framing() -> None:
+    call = Call(anthropic_messages.NAME, "m", stream=True)
+    writer = Reframed(anthropic_messages.stream_writer(call, "id", 0), sse, Reframer(jsonarray))
+    for event in (Start(), Open(0, "text"), Delta(0, "hi")):
+        writer.write(event)
+    assert writer.carry(0) is None

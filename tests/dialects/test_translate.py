@@ -250,3 +250,16 @@ def test_wrong_names_list_the_right_ones() -> None:
         for carry in (translate.call, translate.reply, translate.stream, translate.error):
             with pytest.raises(ValueError, match=r"must be one of: "):
                 carry(b"{}", source, target)
+
+
+def test_a_model_that_stands_in_the_path_has_to_be_given() -> None:
+    body = b'{"contents":[{"parts":[{"text":"hi"}]}]}'
+    with pytest.raises(ClientError, match="names no model"):
+        translate.call(body, "gemini", "openai_chat")
+    assert json.loads(translate.call(body, "gemini", "openai_chat", model="m").body)["model"] == "m"
+
+
+def test_another_form_of_a_dialect() -> None:
+    body = b'{"model":"m","prompt":"hi"}'
+    written = translate.call(body, "ollama_chat", "openai_chat", variant="generate")
+    assert json.loads(written.body)["messages"] == [{"role": "user", "content": "hi"}]

@@ -182,7 +182,7 @@ def main(make: Callable[[str, str], Driver]) -> None:
         return
     for job in [sys.argv[1], *sys.argv[3:]]:
         url, _, names = job.partition("=")
-        found = {}
+        found: dict[str, Any] = {}
         for name in names.split(","):
             try:
                 found |= _run(make(url, mode), [name])

@@ -123,3 +123,22 @@ def test_nobody_becomes_another_forwarded_caller_by_showing_a_digest() -> None:
     victim = access.identify([(b"x-api-key", b"victims-key")])
     thief = access.identify([(b"x-api-key", b"sha256:" + hashed("victims-key").encode())])
     assert victim.name != thief.name
+
+
+@pytest.mark.parametrize(
+    ("fields", "query", "key"),
+    [
+        ([(b"x-goog-api-key", b"g")], b"", "g"),
+        ([(b"api-key", b"z")], b"", "z"),
+        ([], b"alt=sse&key=q%2F1", "q/1"),
+        ([], b"key=", None),
+        ([], b"monkey=x", None),
+        ([(b"x-api-key", b"a")], b"key=q", "a"),
+        ([(b"authorization", b"Bearer b")], b"", "b"),
+    ],
+)
+def test_where_vendors_clients_put_their_keys(
+    fields: Fields, query: bytes, key: str | None
+) -> None:
+    found = credential(fields, query)
+    assert (None if found is None else found.encode().decode()) == key

@@ -220,7 +220,7 @@ class PartWriter:
                 known = mime or _DEFAULTS[type(part).__name__]
                 inner: Item = {"mimeType": known, "data": data}
                 kind = "inlineData"
-            case Url(url=uri):
+            case Url(url=uri) if self._own or uri.startswith(("https://", "http://")):
                 inner = said(mimeType=mime or _guessed(uri), fileUri=uri)
                 kind = "fileData"
             case File(id=uri, owner=owner) if owner == GEMINI:

@@ -272,8 +272,9 @@ def _joined(turns: list[Turn]) -> list[Turn]:
     said = [list(turn.parts) for turn in turns]
     run: list[tuple[list[Part], Thinking]] = []  # thoughts so far that nobody sealed
     for turn, parts in zip(turns, said, strict=True):
+        run = run if turn.role == "assistant" else []
         for part in turn.parts:
-            if turn.role != "assistant" or not isinstance(part, Thinking):
+            if not isinstance(part, Thinking):
                 run = []
             elif part.seal is None:
                 run.append((parts, part))

@@ -172,7 +172,7 @@ def test_calls_without_ids_get_some_and_results_find_them() -> None:
 
 def test_a_result_answers_the_calls_of_its_own_round() -> None:
     call = {"role": "model", "parts": [{"functionCall": {"name": "f"}}]}
-    answer = {"parts": [{"functionResponse": {}}]}
+    answer: Any = {"parts": [{"functionResponse": {}}]}
     turns, _ = read(
         call, {"parts": [{"functionResponse": {"id": "x"}}]}, call, call, answer, answer
     )

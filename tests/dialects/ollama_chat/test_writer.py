@@ -305,3 +305,17 @@ def test_what_is_written_reads_as_what_was_said(blocks: list[tuple[BlockKind, li
     calls = [json.loads(block.text) for block in fold(events).choice(0).blocks("tool")]
     for copy in (again, whole):
         assert [json.loads(block.text) for block in fold(copy).choice(0).blocks("tool")] == calls
+
+
+def test_pieces_of_a_running_text_are_carried() -> None:
+    writer, other = LineWriter(CALL, 7), LineWriter(CALL, 7)
+    for event in (Start(), Open(0, "text"), Delta(0, "a")):
+        assert writer.carry(0) is None
+        assert writer.write(event) == other.write(event)
+    carry = writer.carry(0)
+    assert carry is not None
+    assert carry("ä".encode()) == other.write(Delta(0, "ä"))
+    writer.write(Open(1, "refusal"))
+    writer.write(Delta(1, "no"))
+    assert writer.carry(0) is None
+    assert writer.carry(1) is None

@@ -425,3 +425,20 @@ def test_any_legal_reply_makes_a_good_stream(events: list[Event], counting: bool
             for b in choice.blocks("tool")
         ]
         assert [(b.opened.id, b.text) for b in read.choice(number).blocks("tool")] == sent
+
+
+def test_pieces_of_a_running_text_are_carried() -> None:
+    """What was carried counts: a later citation says where in the whole text it stands."""
+    writer, other = (ChunkWriter(CALL, "id", 0) for _ in range(2))
+    for event in (Start(), Open(0, "text"), Delta(0, "ab")):
+        assert writer.carry(0) is None
+        assert writer.write(event) == other.write(event)
+    carry = writer.carry(0)
+    assert carry is not None
+    assert carry("ä%d".encode()) == other.write(Delta(0, "ä%d"))
+    assert carry(b"c") == other.write(Delta(0, "c"))
+    rest: list[Event] = [
+        Close(0), Open(1, "text"), Delta(1, "xyz"), Note(1, url="u", start=0, end=3), Close(1), Stop("end"),
+    ]  # fmt: skip
+    assert [writer.write(event) for event in rest] == [other.write(event) for event in rest]
+    assert writer.carry(2) is None
