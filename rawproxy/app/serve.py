@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
@@ -35,7 +36,7 @@ from rawproxy.engines.ngram import NgramEngine
 from rawproxy.errors import ConfigError
 from rawproxy.gateway.access import Access, Doors
 from rawproxy.gateway.exchange import Site
-from rawproxy.gateway.keys import Key, KeyPool, Secret
+from rawproxy.gateway.keys import CHAINS, Key, KeyPool, Secret, is_fetched
 from rawproxy.gateway.providers import PROVIDERS, Upstream
 from rawproxy.gateway.record import Record
 from rawproxy.gateway.route import Router
@@ -46,6 +47,9 @@ from rawproxy.net.listen import Connections, accept, open_tcp, open_unix
 from rawproxy.net.server import Server, Setup
 from rawproxy.net.upstream import Upstreams
 from rawproxy.wire.fields import is_loopback
+
+if TYPE_CHECKING:
+    from rawproxy.services.credentials import Fetcher
 
 __all__ = ["Proxy", "main", "open_proxy", "run_in_thread", "setup_of"]
 
@@ -59,16 +63,79 @@ SWEEP_SECONDS = 0.25
 """How often the clocks are looked at; a quarter of the shortest one where that is less."""
 
 
-def setup_of(config: Config) -> Setup:
-    """Return what `config` makes of the server: upstreams with their keys, routes, access."""
+def setup_of(config: Config, pools: Mapping[str, KeyPool] | None = None) -> Setup:
+    """Return what `config` makes of the server: upstreams with their keys, routes, access.
+
+    Args:
+        config: a checked one.
+        pools: the keys of each upstream, where somebody else has to know them too.
+    """
     rows = tuple(given.row() for given in config.models)
-    upstreams = {name: _upstream(name, given, rows) for name, given in config.upstreams.items()}
+    pools = pools or _pools(config)
+    upstreams = {
+        name: _upstream(name, given, pools[name], rows) for name, given in config.upstreams.items()
+    }
     site = Site(Router(tuple(config.routes), upstreams), config.stream, config.server.limits)
     access = Access(config.access.mode, tuple(config.access.callers))
     return Setup(site, access, _seal_key(config))
 
 
-def _upstream(name: str, given: UpstreamConfig, rows: tuple[Row, ...]) -> Upstream:
+def _pools(config: Config) -> dict[str, KeyPool]:
+    # An upstream without keys has one empty one, which is never shown and never rests.
+    return {
+        name: KeyPool([_key(given, secret) for secret in given.keys or [Secret()]])
+        for name, given in config.upstreams.items()
+    }
+
+
+def _key(given: UpstreamConfig, secret: Secret) -> Key:
+    key = Key(secret)
+    if is_fetched(given.provider, secret):
+        key.secret = Secret()  # what is written there is nothing to show to an upstream
+        key.await_renewal()
+    return key
+
+
+class _Source(NamedTuple):
+    """A key whose secret is fetched.
+
+    Attributes:
+        path: of the key in the configuration.
+        written: the provider, and what stands there for the secret.
+    """
+
+    path: str
+    written: tuple[str, Secret]
+    key: Key
+    fetch: "Fetcher"
+
+
+def _sources(config: Config, pools: Mapping[str, KeyPool]) -> list[_Source]:
+    """Return the keys whose secrets are fetched.
+
+    Raises:
+        ConfigError: what fetches them is not installed, or cannot read what is written.
+    """
+    found = []
+    for name, given in config.upstreams.items():
+        for at, secret in enumerate(given.keys):
+            if is_fetched(given.provider, secret):
+                path = f"upstreams.{name}.keys[{at}]"
+                fetch = _fetcher(path, given.provider, secret)
+                found.append(_Source(path, (given.provider, secret), pools[name].keys[at], fetch))
+    return found
+
+
+def _fetcher(path: str, provider: str, secret: Secret) -> "Fetcher":
+    from rawproxy.services.credentials import fetcher
+
+    try:
+        return fetcher(provider, secret)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _upstream(name: str, given: UpstreamConfig, pool: KeyPool, rows: tuple[Row, ...]) -> Upstream:
     provider = PROVIDERS[given.provider]
     engine = None
     if given.provider == "engine":
@@ -77,8 +144,7 @@ def _upstream(name: str, given: UpstreamConfig, rows: tuple[Row, ...]) -> Upstre
         name,
         given.provider,
         given.base_url or provider.url(given.region),
-        # An upstream without keys has one empty one, which is never shown and never rests.
-        KeyPool([Key(key) for key in given.keys or [Secret()]]),
+        pool,
         tuple(given.dialects or provider.usual),
         given.ca_file,
         given.headers,
@@ -108,7 +174,8 @@ def _seal_key(config: Config) -> bytes:
 
 
 def _keys(config: Config) -> list[Secret]:
-    return [key for _, upstream in sorted(config.upstreams.items()) for key in upstream.keys]
+    written = [key for _, upstream in sorted(config.upstreams.items()) for key in upstream.keys]
+    return [key for key in written if key not in CHAINS]  # `aws:` is no secret
 
 
 class Proxy:
@@ -127,7 +194,11 @@ class Proxy:
         self.draining = False
         self.metrics = Metrics()
         self._sweeper = Sweeper(_period(config), Upstreams())
-        self._server = Server(setup_of(config), self._keep, self._sweeper)
+        pools = _pools(config)
+        self._sources = _sources(config, pools)
+        self._fetching = trio.CancelScope()
+        self._nursery: trio.Nursery | None = None
+        self._server = Server(setup_of(config, pools), self._keep, self._sweeper)
         self._connections = Connections(config.server.limits.connections)
         self._admin_connections = Connections(ADMIN_CONNECTIONS)
         self._accepting: list[trio.CancelScope] = []
@@ -154,14 +225,28 @@ class Proxy:
         for sock in admin:
             self._listen(nursery, sock, self._admin().handle, drains=False)
             self.admin_url = _url(self.config.admin.listen, sock)
+        self._nursery = nursery
+        self._start_fetching()
 
     def reload(self, config: Config) -> None:
-        """Swap the configuration: exchanges under way keep the old one, listeners stay as they are."""
-        old, new = self._server.setup, setup_of(config)
+        """Swap the configuration: exchanges under way keep the old one, listeners stay as they are.
+
+        Raises:
+            ConfigError: a key cannot be fetched here. The old configuration stays.
+        """
+        pools = _pools(config)
+        sources = _sources(config, pools)
+        old, new = self._server.setup, setup_of(config, pools)
         if not (config.server.seal_key or _keys(config)):
             new = replace(new, seal_key=old.seal_key)  # a random one lasts as long as the process
         self._server.setup = new
         self.config = config
+        fetched = {source.written: source.key.secret for source in self._sources}
+        for source in sources:
+            if secret := fetched.get(source.written):  # it may serve until the next one is there
+                source.key.renew(secret)
+        self._sources = sources
+        self._start_fetching()
 
     async def drain(self) -> None:
         """Stop accepting, let exchanges end, and end the rest once `server.drain_seconds` are over."""
@@ -187,6 +272,21 @@ class Proxy:
                 if path.stat().st_ino == inode:
                     path.unlink()
         self._unix.clear()
+
+    def _start_fetching(self) -> None:
+        """Fetch what the keys need in place of what was fetched until now."""
+        self._fetching.cancel()
+        self._fetching = trio.CancelScope()
+        if self._sources and self._nursery is not None:
+            self._nursery.start_soon(self._fetch, self._sources, self._fetching)
+
+    async def _fetch(self, sources: list[_Source], scope: trio.CancelScope) -> None:
+        from rawproxy.services.credentials import keep_fresh
+
+        with scope:
+            async with trio.open_nursery() as nursery:
+                for source in sources:
+                    nursery.start_soon(keep_fresh, source.key, source.fetch, source.path)
 
     def _is_embedded(self, model: str) -> bool:
         if "*" in model:

@@ -26,11 +26,11 @@ from datetime import UTC, datetime
 
 from rawproxy.dialects.base import StreamWriter
 from rawproxy.dialects.estimate import estimate_tokens
-from rawproxy.dialects.events import Fail, FailKind
+from rawproxy.dialects.events import Fail
 from rawproxy.dialects.losses import header, told
 from rawproxy.dialects.pipe import Pipe, TranslatePipe
 from rawproxy.dialects.tally import Tally
-from rawproxy.errors import ClientError, Forbidden, RawproxyError, UpstreamError, UpstreamNonsense
+from rawproxy.errors import ClientError, Forbidden, UpstreamError, UpstreamNonsense
 from rawproxy.gateway.ask import Ask
 from rawproxy.gateway.attempt import Attempt, attempt, voice
 from rawproxy.gateway.counting import COUNTERS
@@ -41,7 +41,7 @@ from rawproxy.gateway.liveness import Timing
 from rawproxy.gateway.record import AttemptNote, Record, estimated
 from rawproxy.gateway.record import Outcome as RecordOutcome
 from rawproxy.gateway.route import Candidate, Router
-from rawproxy.gateway.verdict import fail_of, shown, verdict, with_retry_after
+from rawproxy.gateway.verdict import client_fail, fail_of, shown, verdict, with_retry_after
 from rawproxy.wire.fields import get, read_retry_after, read_retry_after_ms
 from rawproxy.wire.http import Fields
 
@@ -57,6 +57,9 @@ ERROR_BYTES = 65536
 """Bytes of an upstream's error body that are read."""
 
 JSON: Fields = [(b"content-type", b"application/json")]
+
+
+_CLIENTS_FAULT = frozenset({"invalid", "overflow", "too_large"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,12 +368,15 @@ class Exchange:
             self._begun = True
             said, reply.held = b"".join(reply.held), []
             return said + pipe.keepalive()
-        if reply is not None and pipe is not None and reply.fed:
+        fed = reply is not None and reply.fed
+        if fed and not self._spoken:
             return b""  # a frame is under way
         if self._voice is None:
             self._voice = voice(self.ask)
         self._spoken += 1
-        if reply is not None and pipe is not None:
+        if reply is not None and pipe is not None and fed:
+            pipe.keepalive()  # it goes on from what our voice says
+        elif reply is not None and pipe is not None:
             fields, timing = reply.fields, self._site.timing
             reply.pipe = self._pipe = self._made().pipe(self.ask, fields, timing, self._spoken)
         return self._voice.keepalive()
@@ -581,18 +587,3 @@ class Exchange:
 def _visible(name: str) -> bytes:
     """Return a model's name as a field value: the client chose it, so it may hold anything."""
     return re.sub(r"[^!-~]", "?", name[:200]).encode()
-
-
-_CLIENTS_FAULT = frozenset({"invalid", "overflow", "too_large"})
-
-_KIND_OF_STATUS: dict[int, FailKind] = {
-    401: "authentication", 403: "permission", 404: "not_found", 413: "too_large",
-}  # fmt: skip
-
-
-def client_fail(error: RawproxyError) -> Fail:
-    """Return a fault of the client's request as what it is told."""
-    return Fail(
-        _KIND_OF_STATUS.get(error.status, "invalid"), str(error), status=error.status,
-        code=getattr(error, "code", None), param=getattr(error, "param", None),
-    )  # fmt: skip

@@ -12,9 +12,10 @@ import msgspec
 from rawproxy.dialects.base import NOTHING_GIVEN, Given
 from rawproxy.dialects.reading import encode
 from rawproxy.errors import ClientError, NotFound, RawproxyError
-from rawproxy.gateway.exchange import Answer, client_fail
+from rawproxy.gateway.exchange import Answer
 from rawproxy.gateway.face import FACES, GEMINI_ARRAY, INVOKE_FACE, VERTEX_FACE, Face
 from rawproxy.gateway.route import Router
+from rawproxy.gateway.verdict import client_fail
 from rawproxy.wire.fields import get
 from rawproxy.wire.http import Fields, RequestHead
 

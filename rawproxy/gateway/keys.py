@@ -2,12 +2,15 @@
 
 Layer: gateway. Time is an argument (`now`, seconds on any steady clock).
 
-A key is in one of three states, and only `note` moves it:
+A key is in one of three states, and `note` moves it:
 
     ready    --limited-->          resting   until `rest_until`
     ready    --forbidden-->        resting   for that one model
     ready    --denied---------->   dead      until the configuration is reloaded
     resting  --time passes----->   ready
+
+A key whose secret is fetched (`is_fetched`) rests until there is one, and a new one wakes it from all
+that was learnt of the one before.
 
 A pool picks the ready key that was used longest ago, so that concurrent calls spread.
 """
@@ -17,6 +20,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 __all__ = [
+    "CHAINS",
     "FIRST_REST",
     "FORBIDDEN_REST",
     "LONGEST_BELIEVED",
@@ -25,6 +29,7 @@ __all__ = [
     "KeyPool",
     "Outcome",
     "Secret",
+    "is_fetched",
 ]
 
 FIRST_REST = 5.0
@@ -38,6 +43,9 @@ LONGEST_BELIEVED = 3600.0
 
 FORBIDDEN_REST = 600.0
 """Seconds a key rests for a model that it may not use: rights change rarely, but they do."""
+
+CHAINS = {"aws:": "bedrock", "google:": "vertex"}
+"""Words in place of a secret, and whose they are: the vendor's library looks where it always does."""
 
 
 class Secret(str):
@@ -56,6 +64,16 @@ class Secret(str):
 
     def __format__(self, spec: str) -> str:
         return format(repr(self), spec)
+
+
+def is_fetched(provider: str, secret: Secret) -> bool:
+    """Return whether `secret` is none that `provider` takes itself, but what one is fetched with.
+
+    That is a word of CHAINS, or the JSON object of a service account of Google's.
+    """
+    if secret in CHAINS:
+        return CHAINS[secret] == provider
+    return provider == "vertex" and secret.startswith("{")
 
 
 class Outcome(enum.Enum):
@@ -103,6 +121,19 @@ class Key:
                 self.limits_in_a_row += 1
                 wanted = rest if retry_after is None else min(retry_after, LONGEST_BELIEVED)
                 self.rest_until = now + wanted
+
+    def await_renewal(self) -> None:
+        """Rest until `renew`."""
+        self.rest_until = float("inf")
+
+    def renew(self, secret: Secret) -> None:
+        """Use a secret that was fetched. Limits are the account's: they stay with a new one."""
+        if self.rest_until == float("inf"):
+            self.rest_until = float("-inf")
+        if secret != self.secret:
+            self.secret = secret
+            self.dead = False
+            self.resting_models = {}
 
     def ready_at(self, model: str) -> float:
         """Return when it may be used for `model`; `inf` when it is dead."""

@@ -12,7 +12,7 @@ from rawproxy.dialects.events import Fail, FailKind
 from rawproxy.errors import RawproxyError, UpstreamStall
 from rawproxy.gateway.keys import Outcome
 
-__all__ = ["Verdict", "fail_of", "shown", "verdict"]
+__all__ = ["Verdict", "client_fail", "fail_of", "shown", "verdict", "with_retry_after"]
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -85,3 +85,16 @@ def with_retry_after(fail: Fail, seconds: float | None) -> Fail:
         if seconds is None or fail.retry_after is not None
         else replace(fail, retry_after=seconds)
     )
+
+
+_KIND_OF_STATUS: dict[int, FailKind] = {
+    401: "authentication", 403: "permission", 404: "not_found", 413: "too_large",
+}  # fmt: skip
+
+
+def client_fail(error: RawproxyError) -> Fail:
+    """Return a fault of the client's request as what it is told."""
+    return Fail(
+        _KIND_OF_STATUS.get(error.status, "invalid"), str(error), status=error.status,
+        code=getattr(error, "code", None), param=getattr(error, "param", None),
+    )  # fmt: skip

@@ -441,11 +441,13 @@ def test_whatever_is_said_keeps_the_rules_and_is_all_there(events: list[Event]) 
 def test_pieces_of_a_running_text_are_carried() -> None:
     """Of a text only: what is thought is sealed, and readers have to know all of it."""
     writer, other = (ReplyWriter(Call("x", "m"), "id") for _ in range(2))
-    for event in (Start(), Open(0, "thinking"), Delta(0, "a")):
+    begun: list[Event] = [Start(), Open(0, "thinking"), Delta(0, "a")]
+    for event in begun:
         assert writer.carry(0) is None
         assert writer.write(event) == other.write(event)
     assert writer.carry(0) is None
-    for event in (Close(0), Open(1, "text"), Delta(1, "a")):
+    rest: list[Event] = [Close(0), Open(1, "text"), Delta(1, "a")]
+    for event in rest:
         assert writer.write(event) == other.write(event)
     carry = writer.carry(1)
     assert carry is not None
