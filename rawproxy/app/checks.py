@@ -3,6 +3,7 @@
 Layer: app. Notes every fault and raises nothing. No message quotes a secret.
 """
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from rawproxy.app.sections import Config, ModelConfig, UpstreamConfig
 from rawproxy.app.shape import Faults, Path
 from rawproxy.dialects import DIALECTS
 from rawproxy.gateway.access import Caller, hashed
-from rawproxy.gateway.keys import Secret
+from rawproxy.gateway.keys import CHAINS, Secret, is_fetched
 from rawproxy.gateway.providers import PROVIDERS
 from rawproxy.gateway.route import Route
 from rawproxy.wire.fields import HOP_BY_HOP, host_name, is_field_value, is_token
@@ -50,6 +51,7 @@ _ONE_PROVIDER = {
     "region": ("bedrock", "vertex"), "project": ("vertex",), "api_version": ("azure",),
 }  # fmt: skip
 _WORD = re.compile(r"[A-Za-z0-9._-]+")
+_SERVICE_ACCOUNT = ("client_email", "private_key", "token_uri")
 _UNSET = UpstreamConfig("")
 
 
@@ -227,10 +229,22 @@ class _Upstream:
         if given.base_url and (wrong := _wrong_url(given.base_url, listen)):
             self._wrong("base_url", what=wrong)
         for at, key in enumerate(given.keys):
-            _check_visible(key, ("upstreams", self._name, "keys", at), self._faults)
+            self._check_key(at, key)
         if given.ca_file and not FilePath(given.ca_file).is_file():
             self._wrong("ca_file", what="is not there, must be a file of certificates (PEM)")
         self._check_headers(given.headers)
+
+    def _check_key(self, at: int, key: Secret) -> None:
+        provider = self._given.provider
+        if key in CHAINS and CHAINS[key] != provider:
+            self._wrong("keys", at, what=f'is for provider "{CHAINS[key]}", must be a key')
+        elif key.startswith("{") and is_fetched(provider, key):
+            if not _is_service_account(key):
+                listed = ", ".join(_SERVICE_ACCOUNT)
+                what = f"is no service account, must be a JSON object with text for {listed}"
+                self._wrong("keys", at, what=what)
+        else:
+            _check_visible(key, ("upstreams", self._name, "keys", at), self._faults)
 
     def _check_headers(self, headers: Mapping[str, Secret]) -> None:
         for name, value in headers.items():
@@ -242,6 +256,15 @@ class _Upstream:
                 self._wrong(
                     "headers", name, what="is no value of a header field, must be visible ASCII"
                 )
+
+
+def _is_service_account(text: str) -> bool:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return False
+    # What begins with a brace and is JSON is an object.
+    return all(isinstance(value := found.get(name), str) and value for name in _SERVICE_ACCOUNT)
 
 
 def _wrong_url(text: str, listen: tuple[str, ...]) -> str:

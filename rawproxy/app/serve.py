@@ -5,6 +5,7 @@ Layer: app.
 
 import hashlib
 import logging
+import math
 import os
 import secrets
 import signal
@@ -241,10 +242,11 @@ class Proxy:
             new = replace(new, seal_key=old.seal_key)  # a random one lasts as long as the process
         self._server.setup = new
         self.config = config
-        fetched = {source.written: source.key.secret for source in self._sources}
+        usable = [one for one in self._sources if one.key.ready_at("") < math.inf]
+        fetched = {source.written: source.key.secret for source in usable}
         for source in sources:
-            if secret := fetched.get(source.written):  # it may serve until the next one is there
-                source.key.renew(secret)
+            if source.written in fetched:  # it serves until the next one is there
+                source.key.renew(fetched[source.written])
         self._sources = sources
         self._start_fetching()
 

@@ -48,6 +48,10 @@ CHAINS = {"aws:": "bedrock", "google:": "vertex"}
 """Words in place of a secret, and whose they are: the vendor's library looks where it always does."""
 
 
+MOST_LIMITS = 10
+"""Where the count of limits in a row stops: long after LONGEST_REST, before 2 to its power is no float."""
+
+
 class Secret(str):
     """A string that is never printed whole.
 
@@ -118,7 +122,7 @@ class Key:
                 self.resting_models = resting | {model: now + FORBIDDEN_REST}
             case Outcome.LIMITED:
                 rest = min(FIRST_REST * 2**self.limits_in_a_row, LONGEST_REST)
-                self.limits_in_a_row += 1
+                self.limits_in_a_row = min(self.limits_in_a_row + 1, MOST_LIMITS)
                 wanted = rest if retry_after is None else min(retry_after, LONGEST_BELIEVED)
                 self.rest_until = now + wanted
 

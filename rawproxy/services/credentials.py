@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import trio
 
 from rawproxy.errors import ConfigError
-from rawproxy.gateway.keys import CHAINS, Key, Secret, is_fetched
+from rawproxy.gateway.keys import CHAINS, Key, Secret
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials as GoogleCredentials
@@ -75,14 +75,12 @@ class _NoUse(Exception):
     """What was found cannot be used. The message is ours."""
 
 
-def fetcher(provider: str, secret: Secret) -> Fetcher | None:
-    """Return what fetches the credential that `secret` stands for; None when it is one itself.
+def fetcher(provider: str, secret: Secret) -> Fetcher:
+    """Return what fetches the credential that `secret` stands for (see `keys.is_fetched`).
 
     Raises:
         ConfigError: the extra is not installed, or a service account is none.
     """
-    if not is_fetched(provider, secret):
-        return None
     try:
         if provider == "bedrock":
             return _aws()
@@ -193,14 +191,14 @@ def _service_account(text: str) -> Fetcher:
         account: GoogleCredentials = Credentials.from_service_account_info(  # type: ignore[no-untyped-call]
             json.loads(text), scopes=[SCOPE]
         )
-    except ValueError:  # its words may quote the key
+    except Exception:  # of several kinds, and their words may quote the key
         raise ConfigError("is no service account that google-auth can read") from None
     return lambda: _token(account, transport.Request())
 
 
 def _token(credentials: "GoogleCredentials", request: "Request") -> Fetched:
     """Return a new access token."""
-    credentials.refresh(request)
+    credentials.refresh(request)  # type: ignore[no-untyped-call]
     ends: datetime | None = credentials.expiry  # in UTC, without saying so
     left = (ends.replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds() if ends else None
     return Fetched(Secret(credentials.token), left)

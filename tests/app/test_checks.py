@@ -1,5 +1,6 @@
 """What a configuration has to keep, rule by rule: each broken on its own, each told by its key."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,13 @@ def upstream(**given: object) -> dict[str, object]:
 
 def compatible(base_url: object) -> dict[str, object]:
     return upstream(provider="compatible", base_url=base_url)
+
+
+def vertex(**account: object) -> dict[str, object]:
+    """An upstream whose key is a service account, but for what `account` says."""
+    whole = {"client_email": "a@b", "private_key": "-----BEGIN\nsecret", "token_uri": "https://t"}
+    key = json.dumps(whole | account, indent=2)
+    return upstream(provider="vertex", region="eu-1", project="p", keys=[key])
 
 
 def callers(*given: dict[str, object], mode: str = "callers") -> dict[str, object]:
@@ -67,6 +75,10 @@ def routes(*to: str, mode: str = "open") -> dict[str, object]:
                        "t": {"provider": "compatible", "base_url": "http://t/say", "text_field": "token.text",
                              "dialects": ["plain_text"]},
                        "o": {"provider": "ollama"}}},
+        upstream(provider="bedrock", region="eu-1", keys=["aws:", "a:b:c"]),
+        upstream(provider="vertex", region="eu-1", project="p", keys=["google:", "ya29.token"]),
+        vertex(),
+        upstream(keys=["{"]),
         {"models": [{"model": "m*", "dialect": "openai_chat", "sampling": False, "reasoning": "none", "limit": 9}]},
         {"stream": {"grammar_sample": 0}}, {"stream": {"grammar_sample": 1}},
         {"upstreams": {"e_1-x": {"provider": "engine", "first_token_seconds": 0, "models": {"m": "ngram"}}}},
@@ -126,6 +138,13 @@ LISTEN = "must be loopback or a unix socket"
         (upstream(provider="bedrock", region="eu 1/"), "upstreams.u.region", "holds other characters"),
         (upstream(text_field="a.b"), "upstreams.u.text_field", 'is for dialect "plain_text"'),
         (upstream(provider="engine", region="eu-1"), "upstreams.u.region", 'provider "engine"'),
+        (upstream(keys=["k", "aws:"]), "upstreams.u.keys[1]", 'is for provider "bedrock"'),
+        (upstream(provider="bedrock", region="eu-1", keys=["google:"]), "upstreams.u.keys[0]", 'is for provider "vertex"'),
+        (upstream(keys=['{"a":\n1}']), "upstreams.u.keys[0]", "visible ASCII"),
+        (upstream(provider="vertex", region="eu-1", project="p", keys=["{secret"]), "upstreams.u.keys[0]", "is no service account"),
+        (vertex(client_email=""), "upstreams.u.keys[0]", "is no service account"),
+        (vertex(private_key=7), "upstreams.u.keys[0]", "text for client_email, private_key, token_uri"),
+        (vertex(token_uri=None), "upstreams.u.keys[0]", "is no service account"),
         ({"models": [{"model": ""}]}, "models[0].model", "is empty"),
         ({"models": [{"model": "m", "dialect": "chat"}]}, "models[0].dialect", "must be one of: openai_chat"),
         ({"models": [{"model": "m", "limit": 0}]}, "models[0].limit", "above 0"),

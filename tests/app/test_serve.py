@@ -14,12 +14,14 @@ from pathlib import Path
 
 import pytest
 import trio
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from trio.testing import MockClock
 
 from rawproxy.app.config import from_mapping
-from rawproxy.app.serve import open_proxy, run_in_thread, setup_of
+from rawproxy.app.serve import Proxy, open_proxy, run_in_thread, setup_of
 from rawproxy.errors import ConfigError
-from tests.net.fakes import Client, Got, Seen, ask, chunk, head
+from tests.net.fakes import Client, FakeUpstream, Got, Script, Seen, ask, chunk, head, plays, whole
 from tests.net.world import CHAT, MESSAGES, PATH, call, delta, errors, preamble, text, world
 
 ENGINE = {"provider": "engine", "tokens_per_second": 1e6, "first_token_seconds": 0}
@@ -30,8 +32,10 @@ CONFIG = {
 }
 
 
-def seal_key(*keys: str, seal: str = "") -> bytes:
-    upstream = {"provider": "openai", "keys": list(keys)}
+def seal_key(*keys: str, seal: str = "", provider: str = "openai") -> bytes:
+    upstream: dict[str, object] = {"provider": provider, "keys": list(keys)}
+    upstream |= {} if provider == "openai" else {"region": "eu-1"}
+    upstream |= {"project": "p"} if provider == "vertex" else {}
     config = {"upstreams": {"o": upstream}, "server": {"seal_key": seal} if seal else {}}
     return setup_of(from_mapping(config)).seal_key
 
@@ -40,6 +44,9 @@ def test_equal_configurations_sign_alike() -> None:
     assert seal_key("a", "b") == seal_key("a", "b")
     assert seal_key("a", "b") != seal_key("a", "c")
     assert seal_key() != seal_key()
+    # Everybody knows these words.
+    assert seal_key("aws:", provider="bedrock") != seal_key("aws:", provider="bedrock")
+    assert seal_key("google:", "k", provider="vertex") == seal_key("k", provider="vertex")
     assert seal_key("a", seal="mine") == seal_key("b", seal="mine") == b"mine"
 
 
@@ -123,6 +130,158 @@ async def test_a_drain_that_takes_too_long_ends_streams_with_an_error(
         await here.kept()
         await trio.testing.wait_all_tasks_blocked()
         assert errors(CHAT, got[0].body) == ["the proxy is shutting down"]
+
+
+TOKEN = "ya29.token"
+
+
+def google(url: str, tokens: str, **more: object) -> dict[str, object]:
+    """A configuration whose Vertex at `url` has a service account; `tokens` is where its tokens are."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    account = {"client_email": "a@b", "private_key": key.decode(), "token_uri": f"{tokens}/token"}
+    up = {"provider": "vertex", "base_url": url, "region": "eu-1", "project": "p"}
+    return CONFIG | {"upstreams": {"g": up | {"keys": [json.dumps(account)]}}} | more
+
+
+def aws(url: str, **more: object) -> dict[str, object]:
+    up = {"provider": "bedrock", "base_url": url, "region": "eu-1", "keys": ["aws:"]}
+    return CONFIG | {"upstreams": {"b": up}} | more
+
+
+def answers(reply: dict[str, object]) -> Script:
+    return plays(whole(200, json.dumps(reply).encode()))
+
+
+SPOKEN = answers({
+    "candidates": [{"content": {"parts": [{"text": "Hi."}], "role": "model"}, "finishReason": "STOP"}],
+    "usageMetadata": {"promptTokenCount": 1, "candidatesTokenCount": 1},
+})  # fmt: skip
+CONVERSED = answers({
+    "output": {"message": {"role": "assistant", "content": [{"text": "Hi."}]}},
+    "stopReason": "end_turn", "usage": {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2},
+})  # fmt: skip
+GRANTED = answers({"access_token": TOKEN, "expires_in": 300})
+
+
+async def asked(proxy: Proxy, model: str) -> Got:
+    return await ask(proxy.urls[0], PATH[CHAT], call(CHAT, model=model, stream=False))
+
+
+async def served(proxy: Proxy, model: str) -> None:
+    """Ask until there is an answer: the thread that fetches is a real one."""
+    while (await asked(proxy, model)).status != 200:
+        pass
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No credentials of whoever runs the tests, and no network."""
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA1")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalr")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
+async def test_requests_wait_for_no_token_and_get_it_when_it_is_there(alone: None) -> None:
+    go_on = trio.Event()
+
+    async def grants(seen: Seen, wire: trio.SocketStream) -> None:
+        await go_on.wait()
+        await GRANTED(seen, wire)
+
+    async with FakeUpstream(SPOKEN).running() as up, FakeUpstream(grants).running() as tokens:
+        async with open_proxy(google(up.url, tokens.url)) as proxy:
+            got = await asked(proxy, "g/gemini-x")
+            assert got.status == 502
+            assert b"no usable key is left for g/gemini-x" in got.body
+            assert up.seen == []
+            go_on.set()
+            await served(proxy, "g/gemini-x")
+    assert up.seen[0].get(b"authorization") == f"Bearer {TOKEN}".encode()
+
+
+async def test_a_chain_of_aws_signs(alone: None) -> None:
+    async with FakeUpstream(CONVERSED).running() as up, open_proxy(aws(up.url)) as proxy:
+        await served(proxy, "b/amazon.nova-lite-v1:0")
+    signed = up.seen[0].get(b"authorization")
+    assert signed is not None
+    assert signed.startswith(b"AWS4-HMAC-SHA256 Credential=AKIA1/")
+
+
+async def test_a_reload_keeps_the_token_until_the_next_one_is_there(alone: None) -> None:
+    again = trio.Event()
+
+    async def once(seen: Seen, wire: trio.SocketStream) -> None:
+        if len(tokens.seen) > 1:
+            again.set()
+            await trio.sleep_forever()
+        await GRANTED(seen, wire)
+
+    async with FakeUpstream(SPOKEN).running() as up, FakeUpstream(once).running() as tokens:
+        config = from_mapping(google(up.url, tokens.url))
+        async with open_proxy(config) as proxy:
+            await served(proxy, "g/gemini-x")
+            proxy.reload(config)
+            await again.wait()
+            assert (await asked(proxy, "g/gemini-x")).status == 200
+            proxy.reload(from_mapping(google(up.url, tokens.url)))  # another account
+            assert (await asked(proxy, "g/gemini-x")).status == 502
+
+
+async def test_a_reload_ends_what_was_fetched_before(
+    alone: None, autojump_clock: MockClock
+) -> None:
+    async with FakeUpstream(SPOKEN).running() as up, FakeUpstream(GRANTED).running() as tokens:
+        async with open_proxy(google(up.url, tokens.url)) as proxy:
+            while len(tokens.seen) < 3:
+                await trio.sleep(1)
+            proxy.reload(from_mapping(CONFIG))
+            before = len(tokens.seen)
+            await trio.sleep(3600)
+            # One request may have been on its way.
+            assert len(tokens.seen) <= before + 1
+
+
+async def test_a_missing_extra_stops_the_start_but_not_what_runs(
+    alone: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "botocore.session", None)
+    config = from_mapping(aws("http://127.0.0.1:1"))
+    told = r"^upstreams\.b\.keys\[0\]: needs an extra: pip install 'rawproxy\[aws\]'$"
+    with pytest.raises(ConfigError, match=told):
+        async with open_proxy(config):
+            pass
+    async with open_proxy(CONFIG) as proxy:
+        with pytest.raises(ConfigError, match=told):
+            proxy.reload(config)
+        assert (await asked(proxy, "local/ngram")).status == 200
+
+
+@pytest.mark.slow
+def test_a_check_fetches_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "rawproxy.toml"
+    path.write_text('[upstreams.b]\nprovider = "bedrock"\nregion = "eu-1"\nkeys = ["aws:"]\n')
+    code = f"""if 1:
+        import sys
+        from rawproxy.app.cli import program
+        try:
+            program.main(["check", "--config", {str(path)!r}])
+        except SystemExit as end:
+            heavy = {{"botocore", "google.auth", "rawproxy.services.credentials"}}
+            print(end.code, heavy & set(sys.modules))
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert "b: bedrock" in done.stdout
+    assert done.stdout.endswith("0 set()\n")
 
 
 def test_a_proxy_in_a_thread() -> None:

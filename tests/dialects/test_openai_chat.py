@@ -294,9 +294,9 @@ DRAWN = Sampling(0.5, 0.5, 5, 0.1, 7, 0.5, 0.5, Raw(b'{"1":2}'))
             foreign(stop=("a", "b"), names={"stop": "stop_sequences"}),
             REASONING,
             {},
-            {"stop_sequences"},
+            set(),
         ),
-        (foreign(stop=tuple("abcde")), OPENAI, {"stop": ["a", "b", "c", "d"]}, {"stop"}),
+        (foreign(stop=tuple("abcde")), OPENAI, {"stop": ["a", "b", "c", "d"]}, set()),
         (foreign(verbosity="low"), OPENAI, {"verbosity": "low"}, set()),
         (foreign(verbosity="low"), COMPATIBLE, {}, {"verbosity"}),
         (
@@ -336,6 +336,22 @@ def test_options_of_other_dialects(
     body, lost = write(call, taken)
     assert body == {"model": "to", "messages": HI} | written
     assert set(lost) == losses
+
+
+@pytest.mark.parametrize(
+    ("count", "taken", "kept"),
+    [(3, OPENAI, ""), (4, OPENAI, ""), (5, OPENAI, "e"), (2, REASONING, "ab")],
+)
+def test_stop_sequences_beyond_those_taken_are_cut_off_here(
+    count: int, taken: Takes, kept: str
+) -> None:
+    stops = tuple("abcdefgh"[:count])
+    written = openai_chat.write_call(foreign(stop=stops), Target("to", taken))
+    assert written.back.stops == tuple(kept)
+    own = openai_chat.read_call(
+        json.dumps({"model": "m", "messages": HI, "stop": list(stops)}).encode(), VAULT
+    )
+    assert openai_chat.write_call(own, Target("to", taken)).back.stops == ()
 
 
 def test_long_user_ids_are_hashed() -> None:

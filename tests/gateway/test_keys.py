@@ -14,6 +14,7 @@ from rawproxy.gateway.keys import (
     KeyPool,
     Outcome,
     Secret,
+    is_fetched,
 )
 
 INF = float("inf")
@@ -28,6 +29,7 @@ INF = float("inf")
         ([Outcome.LIMITED], None, 100 + FIRST_REST),
         ([Outcome.LIMITED, Outcome.LIMITED], None, 100 + 2 * FIRST_REST),
         ([Outcome.LIMITED] * 9, None, 100 + LONGEST_REST),
+        ([Outcome.LIMITED] * 1100, None, 100 + LONGEST_REST),
         ([Outcome.LIMITED, Outcome.OK, Outcome.LIMITED], None, 100 + FIRST_REST),
         ([Outcome.LIMITED], 7.0, 107.0),
         ([Outcome.LIMITED], 0.0, 100.0),
@@ -52,6 +54,44 @@ def test_a_forbidden_model_rests_alone() -> None:
     key = Key(Secret("k"))
     key.note(Outcome.FORBIDDEN, 100.0, model="m")
     assert key.ready_at("other") == -INF
+
+
+@pytest.mark.parametrize(
+    ("provider", "secret", "fetched"),
+    [
+        ("bedrock", "aws:", True),
+        ("bedrock", "aws:secret", False),
+        ("bedrock", "google:", False),
+        ("bedrock", "{", False),
+        ("vertex", "google:", True),
+        ("vertex", '{"type": "service_account"}', True),
+        ("vertex", "aws:", False),
+        ("vertex", "ya29.token", False),
+        ("openai", "aws:", False),
+        ("openai", "{", False),
+    ],
+)
+def test_secrets_that_are_fetched(provider: str, secret: str, fetched: bool) -> None:
+    assert is_fetched(provider, Secret(secret)) is fetched
+
+
+def test_a_key_rests_until_it_is_renewed() -> None:
+    key = Key(Secret())
+    key.await_renewal()
+    assert key.ready_at("m") == INF
+    key.renew(Secret("a"))
+    assert key.ready_at("m") == -INF
+
+
+def test_a_new_secret_wakes_a_key_but_keeps_the_limit() -> None:
+    key = Key(Secret("a"))
+    for outcome in (Outcome.DENIED, Outcome.FORBIDDEN, Outcome.LIMITED):
+        key.note(outcome, 100.0, model="m")
+    key.renew(Secret("a"))
+    assert key.ready_at("m") == INF
+    key.renew(Secret("b"))
+    assert key.secret == "b"
+    assert key.ready_at("m") == 100 + FIRST_REST
 
 
 def test_a_pool_spreads_over_ready_keys() -> None:

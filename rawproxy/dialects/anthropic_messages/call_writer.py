@@ -70,14 +70,17 @@ def write_call(call: Call, target: Target) -> Written:
     naming = Naming(exact=own, longest_id=LONGEST_ID, longest_name=LONGEST_NAME)
     turns = TurnWriter(call, target, own=own, naming=naming)
     forced: str | None = None
+    kept: tuple[str, ...] = ()
     if own:
         body = _own_body(call, target, turns)
     else:
         writer = _CallWriter(call, target, turns, naming)
-        body, forced = writer.body(), writer.forced
+        body, forced, kept = writer.body(), writer.forced, writer.kept
     turns.close(automatic=call.cache.automatic is not None)
     losses = [Loss(path, why) for path, why in turns.losses.items()]
-    return Written(encode(body), losses, Back(target.origin, naming.tools, naming.ids, forced))
+    return Written(
+        encode(body), losses, Back(target.origin, naming.tools, naming.ids, forced, kept)
+    )
 
 
 def _own_body(call: Call, target: Target, turns: TurnWriter) -> Item:
@@ -139,6 +142,8 @@ class _CallWriter:
         self._turns = turns
         self._naming = naming
         self._known: dict[str, str] = {}  # the client's name of a tool -> the name it goes by
+        self.kept: tuple[str, ...] = ()
+        """Stop sequences that the model does not take."""
         self.forced: str | None = None
         """The tool whose arguments will be the reply's text."""
 
@@ -268,13 +273,10 @@ class _CallWriter:
         return said(type=kind, name=named, disable_parallel_tool_use=alone)
 
     def _stop(self) -> list[str]:
-        if not self._takes.stop:
-            if self._call.stop:
-                self._lose("stop", _NOT_THIS)
-            return []
-        stops = [stop for stop in self._call.stop if stop.strip()]
-        if len(stops) < len(self._call.stop):
-            self._lose("stop", _NARROWER)
+        """Return the sequences that the model takes; the reply is cut off here at the others."""
+        # The API takes none that is blank.
+        stops = [stop for stop in self._call.stop if stop.strip() and self._takes.stop]
+        self.kept = tuple(stop for stop in self._call.stop if stop not in stops)
         return stops
 
     def _reasoning(

@@ -71,7 +71,7 @@ LONGEST_NAME = 64
 """Characters of a tool name."""
 
 LONGEST_STOP = 4
-"""Stop sequences."""
+"""Stop sequences; the reply is cut off here at those that are more."""
 
 LONGEST_USER = 128
 """Characters of an end-user id."""
@@ -304,7 +304,8 @@ def write_call(call: Call, target: Target) -> Written:
     """Write a request. Into its own dialect a call goes back as it came, field by field."""
     writer = _CallWriter(call, target)
     body = encode(writer.body())
-    back = Back(target.origin, writer.naming.tools, writer.naming.ids)
+    kept = () if call.dialect == NAME else call.stop[LONGEST_STOP * target.takes.stop :]
+    back = Back(target.origin, writer.naming.tools, writer.naming.ids, stops=kept)
     return Written(body, [Loss(path, why) for path, why in writer.losses.items()], back)
 
 
@@ -340,8 +341,6 @@ class _CallWriter:
                 body[name] = value
             elif value is not None and value != _NEUTRAL.get(attribute):
                 self._lose(self._name(attribute), why)
-        if len(call.stop) > LONGEST_STOP and not self._own:
-            self._lose(self._name("stop"), "narrower there")
         for path, raw in call.extra.items():
             if self._own and not {".", "["} & set(path):
                 body[path] = Raw(raw)
@@ -360,8 +359,8 @@ class _CallWriter:
         yield "seed", "seed", drawn.seed, True, _NOTHING
         yield "top_k", "top_k", drawn.top_k, not openai, _NOTHING
         yield "min_p", "min_p", drawn.min_p, not openai, _NOTHING
-        stop = list(call.stop if own else call.stop[:LONGEST_STOP]) or None
-        yield "stop", "stop", stop, takes.stop, "not this model"
+        told = call.stop if own else call.stop[: LONGEST_STOP * takes.stop]
+        yield "stop", "stop", list(told) or None, True, _NOTHING
         yield "verbosity", "verbosity", call.verbosity, takes.developer, "not this model"
         yield "n", "n", call.n if call.n > 1 else None, True, _NOTHING
         yield "logprobs", "logprobs", call.logprobs or None, True, _NOTHING

@@ -198,9 +198,9 @@ CASES: list[tuple[Takes, dict[str, Any], dict[str, Any], dict[str, str]]] = [
         {},
         dict.fromkeys(["n", "logprobs", "top_logprobs", "verbosity", "cache.key", "cache.retention"], NOTHING),
     ),
-    (OLD, {"stop": ("a", " ", "")}, {"stop_sequences": ["a"]}, {"stop": NARROWER}),
+    (OLD, {"stop": ("a", " ", "")}, {"stop_sequences": ["a"]}, {}),
     (OLD, {"stop": ("a",)}, {"stop_sequences": ["a"]}, {}),
-    (Takes(stop=False), {"stop": ("a",)}, {}, {"stop": NOT_THIS}),
+    (Takes(stop=False), {"stop": ("a",)}, {}, {}),
     (Takes(stop=False), {}, {}, {}),
     (OLD, {"identity": Identity("u")}, {"metadata": {"user_id": "u"}}, {}),
     (OLD, {"identity": Identity(None, "s")}, {"metadata": {"user_id": "s"}}, {}),
@@ -227,10 +227,18 @@ def test_options(
     assert write(taken, **call) == (body, lost)
 
 
+@pytest.mark.parametrize(("taken", "kept"), [(OLD, (" ", "")), (Takes(stop=False), ("a", " ", ""))])
+def test_stop_sequences_that_are_not_taken_are_cut_off_here(
+    taken: Takes, kept: tuple[str, ...]
+) -> None:
+    call = Call("other", "m", stop=("a", " ", ""))
+    assert anthropic_messages.write_call(call, Target("to", taken)).back.stops == kept
+
+
 def test_losses_have_the_client_s_names() -> None:
-    names = {"stop": "stop_words", "n": "best_of", "reasoning": "reasoning_effort"}
-    call = {"stop": (" ",), "n": 2, "reasoning": Reasoning(effort="low"), "names": names}
-    assert write(OLD, **call)[1].keys() == {"stop_words", "best_of", "reasoning_effort"}
+    names = {"n": "best_of", "reasoning": "reasoning_effort"}
+    call = {"n": 2, "reasoning": Reasoning(effort="low"), "names": names}
+    assert write(OLD, **call)[1].keys() == {"best_of", "reasoning_effort"}
 
 
 @pytest.mark.parametrize(
