@@ -28,6 +28,7 @@ from tests.end_to_end.models import (
 )
 from tests.end_to_end.normal import NOTHING, PIXEL
 from tests.end_to_end.sdks import SDKS, Sdk, drive_all
+from tests.end_to_end.slow import slowly
 from tests.net.fakes import FakeUpstream, Script, Seen
 
 SIGNATURES = {
@@ -76,12 +77,14 @@ def crossed(script: Script) -> Script:
 
 
 @asynccontextmanager
-async def proxied(host: Host, script: Script) -> AsyncIterator[tuple[str, FakeUpstream]]:
-    """A proxy in front of one fake; its address, and the fake."""
+async def proxied(
+    host: Host, script: Script, **stream: float
+) -> AsyncIterator[tuple[str, FakeUpstream]]:
+    """A proxy in front of one fake; its address, and the fake. `stream` is more of that section."""
     async with FakeUpstream(script).running() as fake:
         config = {
             "server": {"listen": ["127.0.0.1:0"]}, "admin": {"listen": ""},
-            "stream": {"grammar_sample": 1},
+            "stream": {"grammar_sample": 1} | stream,
             "upstreams": {"up": host.section(fake.url)},
             "routes": [{"model": "*", "to": [f"up/{host.model}"]}],
         }  # fmt: skip
@@ -233,6 +236,24 @@ async def test_every_upstream_serves_this_client(sdk: Sdk, python: str, mode: st
     assert wrong == [], "\n" + "\n".join(wrong)
 
 
+STREAMING = [row for row in ROWS if row.values[2] != "blocking"]
+
+
+@pytest.mark.parametrize(("sdk", "python", "mode"), STREAMING)
+async def test_every_sdk_lives_with_keepalives(sdk: Sdk, python: str, mode: str) -> None:
+    """Before the reply begins, and in the middle of it. Real time: an SDK has no other clock."""
+    async with AsyncExitStack() as stack:
+        jobs = []
+        for name in (sdk.dialect, "openai_chat"):  # one that is passed, and one that is translated
+            script = slowly(HOSTS[name].script, patience=0.2)
+            slow = await stack.enter_async_context(
+                proxied(HOSTS[name], script, keepalive_seconds=0.04)
+            )
+            jobs.append((slow[0], ["text"]))
+        found = await drive_all(sdk, python, mode, jobs)
+    assert [got["text"]["text"] for got in found] == ["Hello there!"] * 2
+
+
 def test_the_table_tells_what_is_tested(*, regen: bool) -> None:
     """docs/MATRIX.md is made of the same tables that the test walks."""
     lines = [
@@ -242,7 +263,8 @@ def test_the_table_tells_what_is_tested(*, regen: bool) -> None:
         "reasons, usage, errors before and inside the reply, replies that break off, keepalives; and, where both ends have words for",
         "it: **t**ools (two at once, and a second turn), t**h**inking, a **s**ignature that comes back to its issuer, an **i**mage.",
         "Each is tested streaming, blocking, and crossed (a client that streams on an upstream that does not, and the other way",
-        "round) by the vendors' own SDKs over real sockets: `pytest tests/end_to_end/test_matrix.py`. This page is made by that test.",
+        "round) by the vendors' own SDKs over real sockets: `pytest tests/end_to_end/test_matrix.py`; keepalives of every cell in",
+        "`tests/faults/test_keepalive.py`. This page is made by the former.",
         "",
         f"| client | {' | '.join(HOSTS)} |",
         "|---" * (len(HOSTS) + 1) + "|",

@@ -20,7 +20,8 @@ from rawproxy.gateway.invoke import INVOKE
 from rawproxy.gateway.record import Record
 from rawproxy.wire.frame import MAX_FRAME
 from tests.end_to_end.hosts import HOSTS, Host
-from tests.net.fakes import FakeUpstream, Script, Seen, ask
+from tests.end_to_end.slow import slowly
+from tests.net.fakes import FakeUpstream, ask
 
 SAY = "say hello"
 CONTENT = [{"role": "user", "content": SAY}]
@@ -73,28 +74,6 @@ PATIENCE = 25.0
 """Seconds that the upstream waits, twice; a keepalive is due every 10."""
 
 
-def slowly(script: Script) -> Script:
-    async def model(seen: Seen, wire: trio.SocketStream) -> None:
-        await script(seen, SlowWire(wire))  # type: ignore[arg-type]
-
-    return model
-
-
-class SlowWire:
-    """Waits before the first thing it sends, and before the fifth."""
-
-    def __init__(self, wire: trio.SocketStream) -> None:
-        self._wire = wire
-        self._sent = 0
-        self.aclose = wire.aclose
-
-    async def send_all(self, data: bytes) -> None:
-        if self._sent in (0, 4):
-            await trio.sleep(PATIENCE)
-        self._sent += 1
-        await self._wire.send_all(data)
-
-
 def whole_text(client: str, body: bytes) -> str:
     """The text of a whole stream that keeps the rules of its dialect."""
     face = CLIENTS[client]
@@ -117,7 +96,7 @@ def whole_text(client: str, body: bytes) -> str:
 async def test_a_slow_upstream(client: str, host: Host, autojump_clock: MockClock) -> None:
     face = CLIENTS[client]
     records: list[Record] = []
-    async with FakeUpstream(slowly(host.script)).running() as fake:
+    async with FakeUpstream(slowly(host.script, PATIENCE)).running() as fake:
         config = {
             "server": {"listen": ["127.0.0.1:0"]}, "admin": {"listen": ""}, "stream": {"grammar_sample": 1},
             "upstreams": {"up": host.section(fake.url)},
