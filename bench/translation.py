@@ -39,6 +39,9 @@ MODELS = {
     "gemini": "gemini-3-pro", "bedrock_converse": "anthropic.claude-opus-4-8-v1:0",
 }  # fmt: skip
 
+FREE = {"input_schema", "parameters", "parametersJsonSchema", "json", "args", "input"}
+"""Members that hold any object, in one API or another, where it is one."""
+
 EVENTS = 400
 """Text events of one run."""
 
@@ -59,15 +62,23 @@ def target(dialect: str) -> Target:
 
 
 def shape(values: list[Any]) -> Any:
-    """Return the msgspec type that fits all of `values`: objects as structs, all members optional."""
+    """Return the msgspec type that fits all of `values`: objects as structs, all members optional.
+
+    What is free in the API (a tool's schema and arguments) is `dict[str, Any]`, as in vendors' types.
+    """
     if all(isinstance(value, dict) for value in values):
         members: dict[str, list[Any]] = {}
         for value in values:
             for key, member in value.items():
                 members.setdefault(key, []).append(member)
         fields = [
-            (f"f{at}", shape(found) | msgspec.UnsetType, msgspec.UNSET)
-            for at, found in enumerate(members.values())
+            (
+                f"f{at}",
+                (dict[str, Any] if key in FREE and isinstance(found[0], dict) else shape(found))
+                | msgspec.UnsetType,
+                msgspec.UNSET,
+            )
+            for at, (key, found) in enumerate(members.items())
         ]
         names = {f"f{at}": key for at, key in enumerate(members)}
         return msgspec.defstruct("Shape", fields, rename=names, gc=False)

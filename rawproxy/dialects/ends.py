@@ -45,7 +45,7 @@ class StreamSource:
         self._reader = reader
         self._framing = framing
         self._splitter = framing.splitter(frame_bytes)
-        self._groove = Groove(eventstream.spans if framing is eventstream else None)
+        self._groove = Groove(eventstream.alike if framing is eventstream else None)
 
     def texts(self, data: bytes) -> list[bytes] | None:
         """Return the JSON text of each Delta of the steady block that `data` is; None where it is more."""

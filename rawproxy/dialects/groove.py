@@ -34,8 +34,8 @@ _LINE_ENDS = (
 TRIES = 64
 """Frames in a row that are looked at in vain before the stream is taken for one without a groove."""
 
-Spans = Callable[[bytes, bytes], list[tuple[int, int]] | None]
-"""Where the data of whole frames is, all of them framed like the second argument; None for others."""
+Spans = Callable[[bytes], list[tuple[int, int]] | None]
+"""Where the data of whole frames is that are framed alike; None for other bytes."""
 
 Part = tuple[bytes, bytes | None]
 """Fixed bytes; and, where a member varies, the fixed bytes that follow its value."""
@@ -45,15 +45,15 @@ class Groove:
     """Learns from frames that were read; then says what frames hold without reading them.
 
     Args:
-        spans: tells where the data of frames is, in a framing that has more around it than text;
-            None where the bytes of a frame are looked at as they are.
+        alike: from a frame, what tells where the data is in frames like it, in a framing that has
+            more around it than text; None where the bytes of a frame are looked at as they are.
     """
 
-    __slots__ = ("_after", "_before", "_like", "_once", "_spans", "_tries", "block")
+    __slots__ = ("_after", "_alike", "_before", "_once", "_spans", "_tries", "block")
 
-    def __init__(self, spans: Spans | None = None) -> None:
-        self._spans = spans
-        self._like = b""
+    def __init__(self, alike: Callable[[bytes], Spans] | None = None) -> None:
+        self._alike = alike
+        self._spans: Spans | None = None
         self.block = -1
         """The block whose text is known to follow; -1 while none is."""
         self._once: tuple[int, Part, Part] | None = None  # one frame so far
@@ -71,10 +71,10 @@ class Groove:
         if self._tries >= TRIES:
             return
         self._tries += 1
-        found = _parts(frame.raw if self._spans is None else frame.data, events)
+        found = _parts(frame.raw if self._alike is None else frame.data, events)
         if found is not None and found == self._once:
             self.block, self._before, self._after = found
-            self._like = frame.raw
+            self._spans = self._alike(frame.raw) if self._alike else None
             self._tries = 0
         self._once = found
 
@@ -85,7 +85,7 @@ class Groove:
         """
         found: list[bytes] = []
         if self._spans is not None:
-            spans = self._spans(data, self._like)
+            spans = self._spans(data)
             for start, end in spans or ():
                 if self._text(data, start, found) != end:
                     return None

@@ -12,7 +12,7 @@ Errors name the path, never the value.
 """
 
 import re
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 import msgspec
 from msgspec import Raw
@@ -94,7 +94,7 @@ class Fields:
         self.path = path
 
     @classmethod
-    def of(cls, data: bytes | Raw, path: str = "") -> "Fields":
+    def of(cls, data: bytes | Raw, path: str = "") -> Self:
         """Return the JSON object in `data`.
 
         Raises:
@@ -176,16 +176,18 @@ class Fields:
         """Take a list of strings."""
         return self.take(name, list[str], "a list of strings")
 
-    def object(self, name: str) -> "Fields | None":
+    def object(self, name: str) -> Self | None:
         """Take an object, to be read further."""
-        raw = self.raw(name)
-        return Fields.of(raw, self.at(name)) if raw else None
+        raw = self._members.pop(name, None)
+        if raw is None or raw == _NULL:
+            return None
+        return type(self).of(raw, self.at(name))
 
-    def objects(self, name: str) -> list["Fields"]:
+    def objects(self, name: str) -> list[Self]:
         """Take a list of objects, to be read further; [] when absent."""
         found = self.take(name, list[dict[str, Raw]], "a list of objects")
         path = self.at(name)
-        return [Fields(item, f"{path}[{at}]") for at, item in enumerate(found or ())]
+        return [type(self)(item, f"{path}[{at}]") for at, item in enumerate(found or ())]
 
     def is_text(self, name: str) -> bool:
         """Return whether the field is a string. It is not taken."""

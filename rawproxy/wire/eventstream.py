@@ -15,10 +15,10 @@ knows where the next message begins: `skip` hands out as pieces all that still c
 
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
-from functools import lru_cache
+from functools import lru_cache, partial
 from struct import Struct
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ from rawproxy.wire.frame import Frame, PlainFrame
 
 __all__ = [
     "BETWEEN", "CLOSE", "MAX_HEADERS", "MAX_MESSAGE", "OPEN", "TYPE", "EventFrame", "Header",
-    "HeaderType", "Splitter", "encode", "mend", "read_headers", "read_tail", "spans", "splitter", "write",
+    "HeaderType", "Splitter", "alike", "encode", "mend", "read_headers", "read_tail", "splitter", "write",
     "write_exception",
 ]  # fmt: skip
 
@@ -44,7 +44,9 @@ _MAX_NAME = 2**8 - 1
 _MAX_VALUE = 2**15 - 1
 
 _PRELUDE = Struct(">III")
+_LENGTHS = Struct(">II")
 _CHECKSUM = Struct(">I")
+_unpack = _PRELUDE.unpack_from
 _SMALLEST = _PRELUDE.size + _CHECKSUM.size
 
 
@@ -251,9 +253,9 @@ def _message(block: bytes, payload: bytes) -> bytes:
     total = _SMALLEST + len(block) + len(payload)
     if total > MAX_MESSAGE or len(block) > MAX_HEADERS:
         raise FrameTooLong(f"a message would have {total} bytes, {len(block)} of them headers")
-    lengths = _PRELUDE.pack(total, len(block), 0)[: -_CHECKSUM.size]
-    message = b"%b%b%b%b" % (lengths, _CHECKSUM.pack(zlib.crc32(lengths)), block, payload)
-    return message + _CHECKSUM.pack(zlib.crc32(message))
+    lengths = _LENGTHS.pack(total, len(block))
+    message = lengths + zlib.crc32(lengths).to_bytes(4, "big") + block + payload
+    return message + zlib.crc32(message).to_bytes(4, "big")
 
 
 @lru_cache(256)
@@ -262,28 +264,35 @@ def _block(header: bytes, name: bytes, kind: Header) -> bytes:
     return b"".join(map(_write_header, [*_texts(header, name), _JSON, kind]))
 
 
-def spans(data: bytes, like: bytes) -> list[tuple[int, int]] | None:
-    """Return where the payloads are in `data`, which is whole messages with the headers of `like`.
+Spans = Callable[[bytes], "list[tuple[int, int]] | None"]
+"""Where the payloads are in bytes that are whole messages of one kind; None for other bytes."""
 
-    Each is checked by its checksum, which covers that of its prelude. None where `data` is anything
-    else: a message is cut, or broken, or has other headers.
+
+def alike(message: bytes) -> Spans:
+    """Return what tells where the payloads are in messages with the headers of this one.
+
+    Each is checked by its checksum, which covers that of its prelude. None for everything else: a
+    message that is cut, or broken, or has other headers.
     """
-    size = _PRELUDE.size + int.from_bytes(like[4:8])
-    block = like[_PRELUDE.size : size]
-    view = memoryview(data)
+    return partial(_spans, message[_PRELUDE.size : _PRELUDE.size + int.from_bytes(message[4:8])])
+
+
+def _spans(block: bytes, data: bytes) -> list[tuple[int, int]] | None:
     found = []
-    start, whole = 0, len(data)
+    start, whole, size = 0, len(data), len(block)
     while start < whole:
-        if not data.startswith(block, start + _PRELUDE.size):
+        payload = start + 12
+        if not data.startswith(block, payload):
             return None
-        total, headers, _ = _PRELUDE.unpack_from(data, start)
+        payload += size
+        total, headers, _ = _unpack(data, start)
         after = start + total
         end = after - 4
-        if headers != len(block) or after > whole or end < start + size:
+        if headers != size or after > whole or end < payload:
             return None
-        if zlib.crc32(view[start:end]) != _CHECKSUM.unpack_from(data, end)[0]:
+        if zlib.crc32(data[start:end]) != int.from_bytes(data[end:after]):
             return None
-        found.append((start + size, end))
+        found.append((payload, end))
         start = after
     return found
 

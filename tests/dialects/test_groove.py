@@ -146,7 +146,7 @@ def aws(text: bytes, name: bytes = b"delta") -> bytes:
 
 
 def test_messages_of_aws_are_known_by_their_payload() -> None:
-    groove = Groove(eventstream.spans)
+    groove = Groove(eventstream.alike)
     for text in ("one", "two"):
         (message,) = eventstream.splitter(1000).feed(aws(text.encode()))
         groove.learn(message, deltas(text))

@@ -20,11 +20,11 @@ from rawproxy.wire.eventstream import (
     Header,
     HeaderType,
     Splitter,
+    alike,
     encode,
     mend,
     read_headers,
     read_tail,
-    spans,
     splitter,
     write,
     write_exception,
@@ -498,13 +498,13 @@ def test_botocore_reads_no_message_that_is_refused_here(at: int, byte: int) -> N
 def test_payloads_of_messages_that_are_framed_alike() -> None:
     like, other = write(b"{}", name=b"a"), write(b"{}", name=b"b")
     data = write(b"one", name=b"a") + write(b"", name=b"a")
-    found = spans(data, like)
+    found = alike(like)(data)
     assert found is not None
     assert [data[start:end] for start, end in found] == [b"one", b""]
-    assert spans(b"", like) == []
+    assert alike(like)(b"") == []
     broken = [like[:-1] + b"\0", like[:-1], like + b"x", like + other, other, b"\0" * 40]
-    assert [spans(one, like) for one in broken] == [None] * len(broken)
+    assert [alike(like)(one) for one in broken] == [None] * len(broken)
     swollen = (len(like) + 8).to_bytes(4, "big") + like[4:]
-    assert spans(swollen, like) is None
+    assert alike(like)(swollen) is None
     shorter = like[:4] + (1).to_bytes(4, "big") + like[8:]
-    assert spans(shorter, like) is None
+    assert alike(like)(shorter) is None

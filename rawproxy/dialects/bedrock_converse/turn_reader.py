@@ -113,11 +113,12 @@ class TurnReader:
         parts: list[Part] = []
         for at, raw in enumerate(fields.take(name, list[Raw], "a list of blocks") or ()):
             block = Fields.of(raw, f"{path}[{at}]")
-            marked = self._marked(parts[-1], block) if parts and block.has(CACHE) else None
-            if marked is None:
-                parts.append(self._part(raw, block.path))
-            else:
+            if not (parts and block.has(CACHE)):
+                parts.append(self._part(raw, block))
+            elif (marked := self._marked(parts[-1], block)) is not None:
                 parts[-1] = marked
+            else:
+                parts.append(self._part(raw, Fields.of(raw, block.path)))
         return tuple(parts)
 
     def _marked(self, last: Part, block: Fields) -> Part | None:
@@ -127,8 +128,8 @@ class TurnReader:
         cache = self.cache(block)
         return None if cache is None else msgspec.structs.replace(last, cache=cache)
 
-    def _part(self, raw: Raw, path: str) -> Part:
-        block = Fields.of(raw, path)
+    def _part(self, raw: Raw, block: Fields) -> Part:
+        path = block.path
         kind = next((one for one in _KINDS if block.has(one)), "")
         found: Part | None
         match kind:

@@ -5,7 +5,6 @@ Source: https://protobuf.dev/programming-guides/json/ (a parser has to take both
 """
 
 import re
-from typing import Self
 
 from msgspec import Raw
 
@@ -25,7 +24,7 @@ _SNAKE = re.compile(r"(?<=[a-z0-9])_([a-z0-9])")
 
 def camel(name: str) -> str:
     """Return a field's name, or a path of names, as the API itself spells it."""
-    return _SNAKE.sub(lambda match: match[1].upper(), name)
+    return _SNAKE.sub(lambda match: match[1].upper(), name) if "_" in name else name
 
 
 def said(**members: object) -> Item:
@@ -49,6 +48,9 @@ class Object(Fields):
     def __init__(self, members: dict[str, Raw], path: str = "") -> None:
         self._spelled: dict[str, str] = {}
         known: dict[str, Raw] = {}
+        if "_" not in "".join(members):  # camelCase, as nearly always
+            super().__init__(members, path)
+            return
         for name, raw in members.items():
             plain = camel(name)
             if plain != name and plain not in members:
@@ -58,19 +60,9 @@ class Object(Fields):
             known[plain] = raw
         super().__init__(known, path)
 
-    @classmethod
-    def of(cls, data: bytes | Raw, path: str = "") -> Self:
-        """Return the JSON object in `data`. ClientError when it is none."""
-        return cls(Fields.of(data, path)._members, path)
-
     def at(self, name: str) -> str:
         """Return the path of the field `name`, as the client spells it."""
         return super().at(self._spelled.get(name, name))
-
-    def object(self, name: str) -> "Object | None":
-        """Take an object, to be read further."""
-        raw = self.raw(name)
-        return Object.of(raw, self.at(name)) if raw else None
 
     def raws(self, name: str) -> list[tuple[str, Raw]]:
         """Take a list; return each element with its path. One alone stands for a list of one."""
@@ -82,6 +74,8 @@ class Object(Fields):
 
     def several(self, name: str) -> list["Object"]:
         """Take a list of objects, to be read further; [] when absent."""
+        if bytes(memoryview(self._members.get(name, Raw()))[:1]) == b"[":
+            return self.objects(name)
         return [Object.of(raw, path) for path, raw in self.raws(name)]
 
     def word(self, name: str) -> str | None:
