@@ -221,12 +221,15 @@ def _tell(lost: "list[Loss]", path: str | None, *, strict: bool, refuses: bool) 
 
 
 @translate.command()
+@click.option(
+    "--variant", default="", help="The input's form, where its dialect has several, e.g. generate."
+)
 @_translation(refuses=True)
-def call(source: str, target: str, model: str | None) -> Told:
+def call(source: str, target: str, model: str | None, variant: str) -> Told:
     """Translate a request body."""
     from rawproxy.dialects import translate
 
-    written = translate.call(_read(), source, target, model=model)
+    written = translate.call(_read(), source, target, model=model, variant=variant)
     return written.body, written.losses
 
 

@@ -1,5 +1,6 @@
 """Calls, replies, streams and errors from any dialect to any other; the same input gives the same output."""
 
+import contextlib
 import itertools
 import json
 from pathlib import Path
@@ -9,10 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rawproxy.dialects import translate
+from rawproxy.dialects import DIALECTS, translate
+from rawproxy.dialects.base import Back
+from rawproxy.dialects.events import Fail
+from rawproxy.dialects.failures import kind_of_status
+from rawproxy.dialects.fold import fold
 from rawproxy.dialects.grammar import validate
-from rawproxy.errors import ClientError, UpstreamCut, UpstreamNonsense
+from rawproxy.errors import ClientError, Untranslatable, UpstreamCut, UpstreamNonsense
 from rawproxy.wire import sse
+from tests.dialects.replies import read
+from tests.dialects.test_golden import ASKED, GOLDEN, name, reply_file, stream_bytes
 
 CHAT, MESSAGES = "openai_chat", "anthropic_messages"
 
@@ -263,3 +270,56 @@ def test_another_form_of_a_dialect() -> None:
     body = b'{"model":"m","prompt":"hi"}'
     written = translate.call(body, "ollama_chat", "openai_chat", variant="generate")
     assert json.loads(written.body)["messages"] == [{"role": "user", "content": "hi"}]
+
+
+# -- every pair
+
+
+EVERY = [(source, target) for source in DIALECTS for target in DIALECTS if target != "plain_text"]
+
+
+def text_case(dialect: str) -> Path:
+    return GOLDEN / dialect / "text"
+
+
+@pytest.mark.parametrize(("source", "target"), EVERY)
+def test_replies_and_streams_of_every_pair(source: str, target: str) -> None:
+    """A body, a stream, a stream folded and a body unfolded say the same."""
+    body, stream = reply_file(text_case(source)).read_bytes(), stream_bytes(text_case(source))
+    said = fold(DIALECTS[source].read_reply(body, Back())).choice(0).text("text")
+    dialect = DIALECTS[target]
+    for written, _ in (translate.reply(body, source, target, model="m"),
+                       translate.fold(stream, source, target, model="m")):  # fmt: skip
+        assert (
+            fold(dialect.read_reply(written, Back())).choice(0).text("text").strip() == said.strip()
+        )
+    for written, _ in (translate.stream(stream, source, target, model="m"),
+                       translate.unfold(body, source, target, model="m")):  # fmt: skip
+        assert [str(one) for one in validate(target, written)] == []
+        assert read(target, written)
+
+
+@pytest.mark.parametrize(("source", "target"), [pair for pair in EVERY if pair[0] != "plain_text"])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 429, 500, 503, 504])
+def test_errors_of_every_pair_keep_their_kind(source: str, target: str, status: int) -> None:
+    kind = kind_of_status(status)
+    told = DIALECTS[source].write_error(Fail(kind, "because"))
+    fail = DIALECTS[source].read_error(told.status, told.body)
+    assert fail.message == "because"
+    there = translate.error(told.body, source, target, status=told.status)
+    back = DIALECTS[target].read_error(there.status, there.body)
+    assert back.message == "because"
+    assert (
+        (back.kind == fail.kind)
+        or there.status == told.status
+        or kind in ("billing", "too_large", "authentication")
+    )
+
+
+@pytest.mark.parametrize("case", ASKED, ids=name)
+def test_calls_of_every_pair(case: Path) -> None:
+    """What the proxy would do: a body and its losses, or a reason to refuse."""
+    body = (case / "call.json").read_bytes()
+    for other in DIALECTS:
+        with contextlib.suppress(Untranslatable):
+            assert json.loads(translate.call(body, case.parent.name, other, model="m").body)
