@@ -110,7 +110,9 @@ class Attempt:
 
     def engine_pipe(self, ask: Ask, timing: Timing, spoken: int = 0) -> TranslatePipe:
         """Return the pipe for an engine's events; arguments as in `pipe`."""
-        return TranslatePipe(EngineSource(), self._sink(ask, timing, spoken), choices=ask.choices)
+        sink = self._sink(ask, timing, spoken)
+        asked = ask.model if self._renames(ask) else ""
+        return TranslatePipe(EngineSource(), sink, choices=ask.choices, asked=asked)
 
     def _pass_stream(self, ask: Ask, rename: Rename | None, timing: Timing) -> PassPipe:
         assert self.face is not None
@@ -184,7 +186,9 @@ def attempt(ask: Ask, candidate: Candidate, key: Key, timing: Timing) -> Attempt
         Untranslatable: the upstream's dialect cannot say it; or, for a strict client, not all of it.
     """
     if candidate.upstream.engine is not None:
-        made = Attempt(candidate, key, None, call=ask.call)
+        # What only the client's dialect has, no engine does.
+        lost = [Loss(path, "no such thing there") for path in ask.call.extra]
+        made = Attempt(candidate, key, None, call=ask.call, losses=lost)
     else:
         made = _request(ask, candidate, key, timing)
     refuse(made.losses)

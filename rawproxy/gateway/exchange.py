@@ -257,7 +257,8 @@ class Exchange:
         tokens = engine.count_tokens(call) if engine else estimate_tokens(call)
         self.record.usage_from = "reported" if engine else "estimated"
         self.record.input_tokens = tokens
-        fields = [*self._own_fields(), (b"x-rawproxy-usage", self.record.usage_from.encode())]
+        source = (b"x-rawproxy-usage", self.record.usage_from.encode())
+        fields = [*self._own_fields(), *JSON, source]
         self.record.outcome = "ok"
         return self._answer(200, fields, COUNTERS[self.ask.dialect.NAME].write_count(tokens))
 
@@ -304,6 +305,9 @@ class Exchange:
             parts = reply.pipe.feed(data)
         except UpstreamError as error:
             return self.on_failed(error, now)
+        if reply.pipe.broken and reply.pipe.tally.failure is None:
+            reply.held += parts
+            return self.on_end(now)  # a stop sequence ended it before its upstream did
         return self.on_parts(parts, now)
 
     def on_parts(self, parts: list[bytes], now: float) -> Step:

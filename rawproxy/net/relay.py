@@ -40,10 +40,7 @@ async def relay(source: Source, pipe: Pipe, sink: Sink, clocks: Clocks) -> None:
     Returns when the last read has been handed to the kernel. What the end of the bytes means is
     for the exchange to say: the pipe is not closed here.
     """
-    tally = pipe.tally
-    if tally.whole:  # its Stop came with the first output
-        clocks.whole(trio.current_time())
-    elif pipe.broken:
+    if not _goes_on(pipe, clocks):  # its Stop came with the first output
         return
     while data := await source.receive():
         clocks.heard(trio.current_time())
@@ -55,7 +52,14 @@ async def relay(source: Source, pipe: Pipe, sink: Sink, clocks: Clocks) -> None:
         )  # a client that stops reading costs what it was sent once, not each form of it
         if not done:
             await sink.flush()
-        if tally.whole:
-            clocks.whole(trio.current_time())
-        elif pipe.broken:
+        if not _goes_on(pipe, clocks):
             return
+
+
+def _goes_on(pipe: Pipe, clocks: Clocks) -> bool:
+    """Return whether more of the upstream is wanted; after Stop only for a while."""
+    if pipe.broken:
+        return False
+    if pipe.tally.whole:
+        clocks.whole(trio.current_time())
+    return True

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
 import pytest
@@ -27,6 +27,7 @@ from tests.gateway.stories import JSON, STREAM, asked, site, up
 from tests.net.world import (
     CHAT,
     MESSAGES,
+    call,
     delta,
     end,
     error_frame,
@@ -390,3 +391,44 @@ def test_a_watched_stream_that_keeps_the_rules() -> None:
     carried(made, STREAM, [reply_stream(CHAT, "a", "b")])
     assert made.on_sent(3.0).record.violations == {}
     assert made._made().checked is not None
+
+
+# -- an engine
+
+
+class Parrot:
+    """An engine that says one word."""
+
+    models: tuple[str, ...] = ("parrot",)
+
+    def count_tokens(self, call: Call) -> int:
+        return len(call.turns)
+
+    async def generate(self, call: Call, model: str) -> AsyncGenerator[Event, None]:
+        yield Delta(0, f"{call.model} {model}")
+
+
+def parrot() -> Upstream:
+    return Upstream("local", "engine", pool=KeyPool([Key(Secret())]), engine=Parrot())
+
+
+def test_an_engine_is_known_by_the_asked_for_name() -> None:
+    made, _ = started(asked(CHAT, call(CHAT).replace(b'"m"', b'"alias"')), parrot())
+    said = made.on_engine().say([Start("id", "m"), Open(0, "text"), Delta(0, "hi")])
+    assert b'"model":"alias"' in b"".join(said)
+
+
+def test_what_no_engine_can_say_is_told_or_refused() -> None:
+    _, step = started(asked(CHAT, call(CHAT, prediction={"type": "content"})), parrot())
+    assert [loss.path for loss in step.losses] == ["prediction"]
+    refused = asked("openai_completions", b'{"model":"m","prompt":[1,2,3]}')
+    answer = Exchange(site(parrot()), refused, 0.0).start(0.0)
+    assert isinstance(answer, Answer)
+    assert answer.status == 400
+
+
+def test_a_count_is_json() -> None:
+    step = Exchange(site(parrot()), asked(MESSAGES, counts=True), 0.0).start(0.0)
+    assert isinstance(step, Answer)
+    assert dict(step.fields)[b"content-type"] == b"application/json"
+    assert json.loads(step.body) == {"input_tokens": 1}
