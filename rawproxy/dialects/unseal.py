@@ -14,9 +14,18 @@ from rawproxy.dialects.reading import Fields, encode
 from rawproxy.errors import ClientError, WireError
 from rawproxy.wire import splice
 
-__all__ = ["holds_envelope", "unseal"]
+__all__ = ["UNSIGNED", "holds_envelope", "unseal"]
 
 _PREFIXES = (PREFIX.encode(), PREFIX_BASE64.encode())
+
+_ON_PARTS = frozenset({"thoughtSignature", "thought_signature"})
+"""Members that sign a part which has to stay, such as a call of a tool: Gemini's, but on thoughts."""
+
+UNSIGNED = "skip_thought_signature_validator"
+"""What Gemini wants on a call that another model made, in place of a signature: newer models refuse a
+call without one."""
+
+_THOUGHT = re.compile(rb'"thought"\s*:\s*true')
 
 # The shortest envelope has 100 characters; what is shorter, or has a space in it, is just text.
 _ENVELOPE = re.compile(re.escape(PREFIX) + r"[!-~]{40,}")
@@ -31,7 +40,8 @@ def unseal(body: bytes, vault: Vault, target: Target) -> tuple[bytes, list[Loss]
     """Return `body` without our envelopes, and what was lost with them.
 
     An envelope that does not fit goes together with the innermost object around it that is an
-    element of an array: its block. Every other byte stays as it is.
+    element of an array: its block. Where that is no more than signed by it (a call of a tool, in
+    Gemini), only the signature goes. Every other byte stays as it is.
 
     Args:
         body: a call in the target's own dialect.
@@ -43,14 +53,18 @@ def unseal(body: bytes, vault: Vault, target: Target) -> tuple[bytes, list[Loss]
     """
     natives: list[tuple[splice.StringAt, str]] = []
     removed: dict[splice.Span, str] = {}  # block -> its path
+    stripped: list[str] = []
     for hit in _envelopes(body):
         native = _native(hit, vault, target)
-        if native is None and hit.elements:
+        if native is None and _stays(hit, body):
+            natives.append((hit, UNSIGNED))
+            stripped.append(_path(hit.path))
+        elif native is None and hit.elements:
             removed[hit.elements[-1]] = _path(hit.path[: _block_depth(hit.path)])
         else:
             natives.append((hit, native or ""))
     edits = splice.removals(body, removed)
-    lost = list(removed.values())
+    lost = [*removed.values(), *stripped]
     for hit, native in natives:
         if removed.keys().isdisjoint(hit.elements):
             edits.append((hit.start, hit.end, encode(native)))
@@ -87,8 +101,17 @@ def _native(hit: splice.StringAt, vault: Vault, target: Target) -> str | None:
     return _member(seal, member)
 
 
+def _stays(hit: splice.StringAt, body: bytes) -> bool:
+    if not hit.path or hit.path[-1] not in _ON_PARTS or not hit.elements:
+        return False
+    start, end = hit.elements[-1]
+    return _THOUGHT.search(body, start, end) is None
+
+
 def _member(seal: Seal, name: str) -> str | None:
     item = Fields.of(seal.raw.encode())
+    if name == "thought_signature":  # google-genai takes both spellings
+        name = "thoughtSignature"
     return item.text(name) if item.is_text(name) else None
 
 

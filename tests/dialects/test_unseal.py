@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rawproxy.dialects.base import Target
 from rawproxy.dialects.envelope import Origin, Seal, Vault
 from rawproxy.dialects.models import Takes
-from rawproxy.dialects.unseal import holds_envelope, unseal
+from rawproxy.dialects.unseal import UNSIGNED, holds_envelope, unseal
 from rawproxy.errors import ClientError
 
 VAULT = Vault(b"key", "alice")
@@ -154,3 +154,32 @@ def test_a_huge_body_costs_its_length() -> None:
     out, lost = unsealed(f'{{"a":[{blocks}1]}}')
     assert out == f'{{"a":[{native}1]}}'
     assert lost == [f"a[{3 * at}]" for at in range(5000)]
+
+
+@pytest.mark.parametrize("member", ["thoughtSignature", "thought_signature"])
+def test_what_is_only_signed_by_it_stays(member: str) -> None:
+    """A call of a tool without its part would leave a result without a call."""
+    part = '{"functionCall":{"name":"f","args":{}},"%s":"%s"}'
+    body = '{"contents":[{"parts":[%s]}]}'
+    out, lost = unsealed(body % (part % (member, standard(FOREIGN))))
+    assert out == body % (part % (member, UNSIGNED))
+    assert lost == [f"contents[0].parts[0].{member}"]
+
+
+def test_a_thought_of_another_vendor_goes() -> None:
+    part = f'{{"text":"hm","thought": true,"thoughtSignature":"{standard(FOREIGN)}"}}'
+    out, lost = unsealed(f'{{"contents":[{{"parts":[{part},{{"text":"a"}}]}}]}}')
+    assert out == '{"contents":[{"parts":[{"text":"a"}]}]}'
+    assert lost == ["contents[0].parts[0]"]
+
+
+@pytest.mark.parametrize("member", ["thoughtSignature", "thought_signature"])
+def test_gemini_gets_its_own_back_in_either_spelling(member: str) -> None:
+    own = VAULT.pack(Seal(Origin("anthropic"), "thoughtSignature", '{"thoughtSignature":"c2ln"}'))
+    body = '{"contents":[{"parts":[{"functionCall":{},"%s":"%s"}]}]}'
+    assert unsealed(body % (member, url_safe(own))) == (body % (member, "c2ln"), [])
+
+
+def test_a_signature_on_no_part_goes_empty() -> None:
+    out, lost = unsealed(f'{{"thoughtSignature":"{standard(FOREIGN)}"}}')
+    assert (out, lost) == ('{"thoughtSignature":""}', ["thoughtSignature"])

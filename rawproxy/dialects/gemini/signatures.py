@@ -17,14 +17,10 @@ from rawproxy.dialects.envelope import PREFIX, PREFIX_BASE64, Origin, Seal, Vaul
 from rawproxy.dialects.gemini.spelling import Item
 from rawproxy.dialects.reading import decode, encode
 
-__all__ = ["SIGNATURE", "UNSIGNED", "carrier", "envelope_of", "is_thought", "native", "standard"]
+__all__ = ["SIGNATURE", "carrier", "envelope_of", "is_thought", "native", "standard"]
 
 SIGNATURE = "thoughtSignature"
 """The form of these seals, and the field that holds them."""
-
-UNSIGNED = "skip_thought_signature_validator"
-"""What the vendor wants on a tool call that another model made, in place of a signature: without
-one, newer models refuse the call."""
 
 _STANDARD = str.maketrans("-_", "+/")
 

@@ -20,8 +20,9 @@ from rawproxy.dialects.call import Call, Part, Text, Thinking, ToolCall, ToolRes
 from rawproxy.dialects.envelope import Seal
 from rawproxy.dialects.gemini.ledger import Ledger
 from rawproxy.dialects.gemini.part_writer import PartWriter
-from rawproxy.dialects.gemini.signatures import SIGNATURE, UNSIGNED
+from rawproxy.dialects.gemini.signatures import SIGNATURE
 from rawproxy.dialects.gemini.spelling import Item
+from rawproxy.dialects.unseal import UNSIGNED
 from rawproxy.errors import Untranslatable
 
 __all__ = ["TurnWriter"]

@@ -22,8 +22,9 @@ from rawproxy.dialects.call import (
 )
 from rawproxy.dialects.envelope import Origin
 from rawproxy.dialects.gemini.call_writer import write_call
-from rawproxy.dialects.gemini.signatures import UNSIGNED, native
+from rawproxy.dialects.gemini.signatures import native
 from rawproxy.dialects.models import Takes
+from rawproxy.dialects.unseal import UNSIGNED
 from rawproxy.errors import Untranslatable
 
 ORIGIN = Origin("gemini")
