@@ -13,6 +13,7 @@ from rawproxy.dialects.anthropic_complete.transcript import HUMAN, write_prompt
 from rawproxy.dialects.base import Back, Target, Written
 from rawproxy.dialects.call import Call
 from rawproxy.dialects.losses import Loss, Why
+from rawproxy.dialects.making import Item, said
 from rawproxy.dialects.narrowing import short_user
 from rawproxy.dialects.reading import encode
 from rawproxy.errors import Untranslatable
@@ -25,8 +26,6 @@ LONGEST_USER = 256
 _NEUTRAL = {"temperature": 1, "top_p": 1, "frequency_penalty": 0, "presence_penalty": 0}
 _METADATA = "metadata."
 
-Item = dict[str, object]
-
 
 def write_call(call: Call, target: Target) -> Written:
     """Write a request. Into its own dialect a call goes back as it came, field by field."""
@@ -38,20 +37,16 @@ def write_call(call: Call, target: Target) -> Written:
     return Written(body, losses, Back(target.origin, stops=writer.kept, continues=call.prefill))
 
 
-def _said(**members: object) -> Item:
-    return {name: value for name, value in members.items() if value is not None}
-
-
 def _own_body(call: Call, target: Target) -> Item:
     """Return the body with every field as the client gave it."""
     drawn = call.sampling
     stops = [*([HUMAN] if IMPLIED in call.names else ()), *call.stop]
-    metadata = _said(user_id=call.identity.user) | {
+    metadata = said(user_id=call.identity.user) | {
         path.removeprefix(_METADATA): Raw(raw)
         for path, raw in call.extra.items()
         if path.startswith(_METADATA)
     }
-    body = _said(
+    body = said(
         model=target.model, prompt=call.raw_prompt, max_tokens_to_sample=call.limit,
         stop_sequences=stops or None, stream=call.stream or None, temperature=drawn.temperature,
         top_p=drawn.top_p, top_k=drawn.top_k, metadata=metadata or None,
@@ -84,7 +79,7 @@ class _CallWriter:
         prompt, losses = write_prompt(call)
         self.losses = {loss.path: loss.why for loss in losses}
         user = call.identity.user or call.identity.safety
-        body = _said(
+        body = said(
             model=self._target.model, prompt=prompt,
             max_tokens_to_sample=takes.limit if call.limit is None else call.limit,
             stop_sequences=self._stop() or None, stream=call.stream or None,
@@ -109,7 +104,7 @@ class _CallWriter:
 
     def _sampling(self) -> Item:
         drawn = self._call.sampling
-        values = _said(temperature=drawn.temperature, top_p=drawn.top_p, top_k=drawn.top_k)
+        values = said(temperature=drawn.temperature, top_p=drawn.top_p, top_k=drawn.top_k)
         if not self._target.takes.sampling:
             for name, value in values.items():
                 if value != _NEUTRAL.get(name):

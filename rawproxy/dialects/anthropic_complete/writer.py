@@ -35,6 +35,7 @@ from rawproxy.dialects.events import (
 )
 from rawproxy.dialects.groove import between
 from rawproxy.dialects.losses import Loss
+from rawproxy.dialects.making import Item
 from rawproxy.dialects.reading import encode
 from rawproxy.errors import UpstreamNonsense
 from rawproxy.wire import sse
@@ -48,8 +49,6 @@ CUMULATIVE = ("", "2023-01-01")
 _LENGTHS: tuple[Reason, ...] = ("length", "context")
 _UNTOLD: tuple[Reason, ...] = ("refusal", "filter", "pause", "malformed")
 """Reasons that the API's two words do not tell."""
-
-Item = dict[str, object]
 
 
 class _Text:

@@ -17,8 +17,9 @@ from rawproxy.dialects.base import Back, Target, Written
 from rawproxy.dialects.call import Call, Effort, Tool, ToolChoice
 from rawproxy.dialects.freeform import SCHEMA
 from rawproxy.dialects.losses import Loss, Why
+from rawproxy.dialects.making import closed, object_schema
 from rawproxy.dialects.narrowing import Naming, effort_of, short_user
-from rawproxy.dialects.reading import decode, encode
+from rawproxy.dialects.reading import encode
 from rawproxy.errors import Untranslatable
 
 __all__ = ["write_call"]
@@ -56,8 +57,6 @@ _DISPLAYS: dict[str | None, str] = {show: word for word, show in SHOWS.items()} 
 }
 _TIERS = {"auto": "auto", "default": "standard_only", "priority": "auto", "flex": "standard_only"}
 _NEUTRAL = {"temperature": 1, "top_p": 1, "frequency_penalty": 0, "presence_penalty": 0}
-_NO_SCHEMA = b'{"type":"object","properties":{}}'
-_DATA = {"const", "default", "enum", "examples"}
 """Keywords of JSON Schema whose values are no schemas."""
 
 # An end-user id must not say who the user is: no e-mail addresses, no phone numbers.
@@ -217,10 +216,10 @@ class _CallWriter:
         if strict and not self._takes.schema:
             self._turns.lose(f"{tool.path}.strict", _NOT_THIS)
             strict = None
-        schema = Raw(SCHEMA) if freeform else _object_schema(tool.schema)
+        schema = Raw(SCHEMA) if freeform else object_schema(tool.schema)
         item = said(
             name=name, description=description,
-            input_schema=_closed(schema) if strict else schema, strict=strict,
+            input_schema=closed(schema) if strict else schema, strict=strict,
         )  # fmt: skip
         return self._turns.marked(item, tool)
 
@@ -236,11 +235,11 @@ class _CallWriter:
         form = self._call.format
         if form is None or form.kind == "json":
             return None
-        schema = _object_schema(form.schema)
+        schema = object_schema(form.schema)
         if self._takes.schema:
             if form.description:
                 self._lose("format", _NARROWER)
-            return {"type": "json_schema", "schema": _closed(schema)}
+            return {"type": "json_schema", "schema": closed(schema)}
         self._lose("format", _NARROWER)
         self.forced = FORCED_TOOL
         while self.forced in self._known.values():
@@ -355,36 +354,3 @@ def _blocks(message: Item) -> list[Item]:
     blocks = message["content"]
     assert isinstance(blocks, list)
     return blocks
-
-
-def _object_schema(schema: Raw) -> Raw:
-    """Return a schema as the API takes it: that of an object; one that is keeps its spelling."""
-    try:
-        members = decode(schema, dict[str, Raw])
-    except ValueError:
-        return Raw(_NO_SCHEMA)
-    if not members:
-        return Raw(_NO_SCHEMA)
-    return schema if "type" in members else Raw(encode({"type": "object"} | members))
-
-
-def _closed(schema: Raw) -> Raw:
-    """Return a schema in which no object takes more than its properties, as strict ones have to be.
-
-    It keeps its spelling where that is so already.
-    """
-    found = decode(schema, dict[str, object])
-    return Raw(encode(found)) if _close(found) else schema
-
-
-def _close(node: object) -> bool:
-    """Close every object that says nothing of further properties; return whether there was one."""
-    if isinstance(node, list):
-        return sum(map(_close, node)) > 0  # all of them, where `any` would stop at the first
-    if not isinstance(node, dict):
-        return False
-    inner = [_close(value) for name, value in node.items() if name not in _DATA]
-    is_open = node.get("type") == "object" and "additionalProperties" not in node
-    if is_open:
-        node["additionalProperties"] = False
-    return is_open or any(inner)

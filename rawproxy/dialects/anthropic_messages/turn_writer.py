@@ -46,14 +46,13 @@ from rawproxy.dialects.call import (
 from rawproxy.dialects.envelope import Seal, fits
 from rawproxy.dialects.freeform import wrap
 from rawproxy.dialects.losses import Why
+from rawproxy.dialects.making import Item, json_object, said
 from rawproxy.dialects.narrowing import Naming
 from rawproxy.dialects.reading import decode, encode
 from rawproxy.errors import Untranslatable
 
 __all__ = ["THINKING", "Item", "TurnWriter", "json_object", "said"]
 
-Item = dict[str, object]
-"""One JSON object in the making."""
 
 Cacheable = Text | Image | Document | SearchResult | ToolCall | ToolResult | Tool
 
@@ -68,23 +67,6 @@ THINKING = ("thinking", "redacted_thinking")
 
 _TTL = {"1h": "1h", "12h": "1h", "24h": "1h"}  # what is shorter is the default, five minutes
 _PDF = "application/pdf"
-
-
-def said(**members: object) -> Item:
-    """Return those of `members` that are not None."""
-    return {name: value for name, value in members.items() if value is not None}
-
-
-def json_object(text: str) -> Raw | None:
-    """Return tool arguments as the JSON object that they are; None for anything else."""
-    if not text.strip():
-        return Raw(b"{}")
-    raw = text.encode("utf-8", "replace")
-    try:
-        decode(raw, dict[str, Raw])
-    except ValueError:
-        return None
-    return Raw(raw)
 
 
 @dataclass(slots=True)

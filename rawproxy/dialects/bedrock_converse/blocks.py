@@ -40,13 +40,12 @@ from rawproxy.dialects.call import (
 from rawproxy.dialects.envelope import Seal, fits
 from rawproxy.dialects.freeform import wrap
 from rawproxy.dialects.losses import Why
+from rawproxy.dialects.making import Item, json_object, said
 from rawproxy.dialects.narrowing import Naming, search_text
 from rawproxy.dialects.reading import decode, encode
 
 __all__ = ["MOST_BREAKPOINTS", "BlockWriter", "Item", "is_claude", "json_object", "said"]
 
-Item = dict[str, object]
-"""One JSON object in the making."""
 
 MOST_BREAKPOINTS = 4
 """Cache points in one call; with more it is refused."""
@@ -68,23 +67,6 @@ _UNNAMED = "document"
 _UNNAMEABLE = re.compile(r"[^A-Za-z0-9()\[\]-]+")
 _EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,5}$")
 _LAST_INDEX = re.compile(r"(.*)\[(\d+)\][^\[]*")
-
-
-def said(**members: object) -> Item:
-    """Return those of `members` that are not None."""
-    return {name: value for name, value in members.items() if value is not None}
-
-
-def json_object(text: str) -> Raw | None:
-    """Return tool arguments as the JSON object that they are; None for anything else."""
-    if not text.strip():
-        return Raw(b"{}")
-    raw = text.encode("utf-8", "replace")
-    try:
-        decode(raw, dict[str, Raw])
-    except ValueError:
-        return None
-    return Raw(raw)
 
 
 def is_claude(target: Target) -> bool:

@@ -27,6 +27,7 @@ from rawproxy.dialects.bedrock_converse.turn_writer import TurnWriter
 from rawproxy.dialects.call import Call, Effort, Format, Tool, ToolCall, ToolChoice, ToolResult
 from rawproxy.dialects.freeform import SCHEMA
 from rawproxy.dialects.losses import Loss, Why
+from rawproxy.dialects.making import NO_SCHEMA, closed, object_schema
 from rawproxy.dialects.narrowing import Naming, effort_of
 from rawproxy.dialects.reading import decode, encode
 from rawproxy.errors import Untranslatable
@@ -68,8 +69,6 @@ _TIERS = {
     "standard_only": "default",
 }  # fmt: skip
 _NEUTRAL = {"temperature": 1, "top_p": 1, "frequency_penalty": 0, "presence_penalty": 0}
-_NO_SCHEMA = b'{"type":"object","properties":{}}'
-_DATA = {"const", "default", "enum", "examples"}
 """Keywords of JSON Schema whose values are no schemas."""
 
 _MOST_METADATA = 16
@@ -268,8 +267,8 @@ class _CallWriter:
         if strict and not self._takes.schema:
             self._blocks.lose(f"{tool.path}.strict", _NOT_THIS)
         strict = True if strict and self._takes.schema else None
-        schema = Raw(SCHEMA) if freeform else _object_schema(tool.schema)
-        schema = _closed(schema) if strict else schema
+        schema = Raw(SCHEMA) if freeform else object_schema(tool.schema)
+        schema = closed(schema) if strict else schema
         return [_spec(name, description or None, schema, strict), *self._blocks.mark(tool)]
 
     def _hint(self) -> list[Item]:
@@ -284,10 +283,10 @@ class _CallWriter:
         form = self._call.format
         if form is None or form.kind == "json":
             return None
-        schema = _object_schema(form.schema)
+        schema = object_schema(form.schema)
         if self._takes.schema:
             named = form if form.name else Format("schema", SCHEMA_NAME, form.description)
-            return _text_format(named, _closed(schema))
+            return _text_format(named, closed(schema))
         self._lose("format", _NARROWER)
         self.forced = FORCED_TOOL
         while self.forced in self._known.values():
@@ -308,7 +307,7 @@ class _CallWriter:
                 self._lose("tool_choice", _NARROWER)
         if not tools:
             names = dict.fromkeys(self._wire_name(part) for part in used)
-            tools = [_spec(name, None, Raw(_NO_SCHEMA), None) for name in names]
+            tools = [_spec(name, None, Raw(NO_SCHEMA), None) for name in names]
         return said(tools=tools, toolChoice=choice) if tools else None
 
     def _wire_name(self, part: ToolCall) -> str:
@@ -448,36 +447,3 @@ def _blocks(message: Item) -> list[Item]:
     blocks = message["content"]
     assert isinstance(blocks, list)
     return blocks
-
-
-def _object_schema(schema: Raw) -> Raw:
-    """Return a schema as the API takes it: that of an object; one that is keeps its spelling."""
-    try:
-        members = decode(schema, dict[str, Raw])
-    except ValueError:
-        return Raw(_NO_SCHEMA)
-    if not members:
-        return Raw(_NO_SCHEMA)
-    return schema if "type" in members else Raw(encode({"type": "object"} | members))
-
-
-def _closed(schema: Raw) -> Raw:
-    """Return a schema in which no object takes more than its properties, as strict ones have to be.
-
-    It keeps its spelling where that is so already.
-    """
-    found = decode(schema, dict[str, object])
-    return Raw(encode(found)) if _close(found) else schema
-
-
-def _close(node: object) -> bool:
-    """Close every object that says nothing of further properties; return whether there was one."""
-    if isinstance(node, list):
-        return sum(map(_close, node)) > 0  # all of them, where `any` would stop at the first
-    if not isinstance(node, dict):
-        return False
-    inner = [_close(value) for name, value in node.items() if name not in _DATA]
-    is_open = node.get("type") == "object" and "additionalProperties" not in node
-    if is_open:
-        node["additionalProperties"] = False
-    return is_open or any(inner)

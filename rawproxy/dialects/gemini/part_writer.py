@@ -38,9 +38,10 @@ from rawproxy.dialects.gemini.ledger import Ledger
 from rawproxy.dialects.gemini.signatures import SIGNATURE, carrier, is_thought
 from rawproxy.dialects.gemini.spelling import GEMINI, Item, said
 from rawproxy.dialects.gemini.turn_reader import MADE_ID, Answer, Sound
+from rawproxy.dialects.making import json_object
 from rawproxy.dialects.narrowing import BILLING, Naming, document_text, search_text
 from rawproxy.dialects.prompt import joined
-from rawproxy.dialects.reading import decode, encode
+from rawproxy.dialects.reading import encode
 
 __all__ = ["PartWriter", "json_object"]
 
@@ -59,18 +60,6 @@ _MIMES = {
 _SOUNDS = {"pcm16": "audio/pcm", "m4a": "audio/mp4"}
 
 _Medium = Image | Document | Audio | Video
-
-
-def json_object(text: str) -> Raw | None:
-    """Return tool arguments as the JSON object that they are; None for anything else."""
-    if not text.strip():
-        return Raw(b"{}")
-    raw = text.encode("utf-8", "replace")
-    try:
-        decode(raw, dict[str, Raw])
-    except ValueError:
-        return None
-    return Raw(raw)
 
 
 class PartWriter:

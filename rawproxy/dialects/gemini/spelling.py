@@ -8,6 +8,7 @@ import re
 
 from msgspec import Raw
 
+from rawproxy.dialects.making import Item, said
 from rawproxy.dialects.reading import Fields
 from rawproxy.errors import ClientError
 
@@ -16,8 +17,6 @@ __all__ = ["GEMINI", "Item", "Object", "camel", "missing", "said"]
 GEMINI = "gemini"
 """The dialect's name, and who issues its seals."""
 
-Item = dict[str, object]
-"""One JSON object in the making."""
 
 _SNAKE = re.compile(r"(?<=[a-z0-9])_([a-z0-9])")
 
@@ -25,11 +24,6 @@ _SNAKE = re.compile(r"(?<=[a-z0-9])_([a-z0-9])")
 def camel(name: str) -> str:
     """Return a field's name, or a path of names, as the API itself spells it."""
     return _SNAKE.sub(lambda match: match[1].upper(), name) if "_" in name else name
-
-
-def said(**members: object) -> Item:
-    """Return those of `members` that are not None."""
-    return {name: value for name, value in members.items() if value is not None}
 
 
 def missing(path: str) -> ClientError:

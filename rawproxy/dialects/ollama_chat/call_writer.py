@@ -12,6 +12,7 @@ from rawproxy.dialects.base import Back, Target, Written
 from rawproxy.dialects.call import Call, Effort, Tool
 from rawproxy.dialects.freeform import SCHEMA
 from rawproxy.dialects.losses import Loss, Why
+from rawproxy.dialects.making import NO_SCHEMA
 from rawproxy.dialects.narrowing import Naming, effort_of
 from rawproxy.dialects.ollama_chat.call_reader import GENERATE, OLLAMA, OPTIONS
 from rawproxy.dialects.ollama_chat.turn_writer import Item, TurnWriter, said
@@ -34,7 +35,6 @@ _LEVELS: dict[Effort | None, str] = {
     "minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high",
     "max": "high",
 }  # fmt: skip
-_NO_SCHEMA = b'{"type":"object","properties":{}}'
 _DRAWN = tuple(name for name, _ in OPTIONS if name not in ("limit", "stop"))
 
 
@@ -191,6 +191,6 @@ class _CallWriter:
             description = f"{description}\n\n{rules}" if description else rules
         if tool.strict:
             self.turns.lose(f"{tool.path}.strict", _NOTHING)
-        schema = Raw(SCHEMA) if freeform else tool.schema or Raw(_NO_SCHEMA)
+        schema = Raw(SCHEMA) if freeform else tool.schema or Raw(NO_SCHEMA)
         inner = said(name=name, description=description, parameters=schema)
         return {"type": "function", "function": inner}

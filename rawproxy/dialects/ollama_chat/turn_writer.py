@@ -12,7 +12,6 @@ field that it came with.
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-import msgspec
 from msgspec import Raw
 
 from rawproxy.dialects.base import Target
@@ -39,33 +38,14 @@ from rawproxy.dialects.call import (
 )
 from rawproxy.dialects.freeform import wrap
 from rawproxy.dialects.losses import Why
+from rawproxy.dialects.making import Item, json_object, said
 from rawproxy.dialects.narrowing import BILLING, Naming, document_text, search_text
 from rawproxy.dialects.ollama_chat.turn_reader import MADE_ID
 from rawproxy.dialects.prompt import joined
-from rawproxy.dialects.reading import decode, encode
+from rawproxy.dialects.reading import encode
 from rawproxy.errors import Untranslatable
 
 __all__ = ["Item", "TurnWriter", "json_object", "said"]
-
-Item = dict[str, object]
-"""One JSON object in the making."""
-
-
-def said(**members: object) -> Item:
-    """Return those of `members` that are not None."""
-    return {name: value for name, value in members.items() if value is not None}
-
-
-def json_object(text: str) -> Raw | None:
-    """Return tool arguments as the JSON object that they are, on one line; None for anything else."""
-    if not text.strip():
-        return Raw(b"{}")
-    raw = text.encode("utf-8", "replace")
-    try:
-        decode(raw, dict[str, Raw])
-    except ValueError:
-        return None
-    return Raw(msgspec.json.format(raw, indent=-1) if b"\n" in raw or b"\r" in raw else raw)
 
 
 class _Said:
@@ -195,7 +175,7 @@ class TurnWriter:
         self.lose_cache(part)
         if part.seal is not None:
             self.lose(part.path, "owned elsewhere")
-        arguments = json_object(wrap(part.arguments) if freeform else part.arguments)
+        arguments = json_object(wrap(part.arguments) if freeform else part.arguments, one_line=True)
         if arguments is None:
             self.lose(part.path, "narrower there")
             arguments = Raw(encode({"_raw": part.arguments}))

@@ -88,7 +88,7 @@ def _mark(opened: Open) -> object:
 def _tool_call(opened: Open, text: str) -> Item:
     name = opened.name or ""
     name = f"{opened.namespace}__{name}" if opened.namespace else name
-    arguments = json_object(wrap(text) if opened.tool == "freeform" else text)
+    arguments = json_object(wrap(text) if opened.tool == "freeform" else text, one_line=True)
     if arguments is None:
         arguments = Raw(encode({"_raw": text}))
     return {"function": {"name": name, "arguments": arguments}}

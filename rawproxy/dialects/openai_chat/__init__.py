@@ -34,6 +34,7 @@ from rawproxy.dialects.events import Event
 from rawproxy.dialects.freeform import SCHEMA
 from rawproxy.dialects.glance import glance
 from rawproxy.dialects.losses import Loss, Why
+from rawproxy.dialects.making import said
 from rawproxy.dialects.narrowing import Naming, effort_of, short_user
 from rawproxy.dialects.openai_chat.grammar import ChunkGrammar
 from rawproxy.dialects.openai_chat.messages import (
@@ -108,10 +109,6 @@ _MODES: dict[str, Literal["off", "on", "adaptive"]] = {
 _MODE_WORDS: dict[str | None, str] = {mode: word for word, mode in _MODES.items()}
 _NEUTRAL = {"temperature": 1, "top_p": 1, "frequency_penalty": 0, "presence_penalty": 0}
 _TIERS = {"standard_only": "default"}
-
-
-def _said(**members: object) -> Item:
-    return {name: value for name, value in members.items() if value is not None}
 
 
 def _switch(fields: Fields, name: str) -> bool:
@@ -423,7 +420,7 @@ class _CallWriter:
             inner["format"] = {"type": "grammar", "grammar": tool.grammar}
         elif not custom:
             schema = Raw(SCHEMA) if freeform else tool.schema
-            inner |= ({"parameters": schema} if schema else {}) | _said(strict=tool.strict)
+            inner |= ({"parameters": schema} if schema else {}) | said(strict=tool.strict)
         kind = "custom" if custom else "function"
         item = self._messages.marked({"type": kind, kind: inner}, tool, here=False)
         return item, {"type": kind, kind: {"name": name}}
@@ -468,7 +465,7 @@ class _CallWriter:
         known = _COMPATIBLE_EFFORTS.get(effort or "", effort) if self._compatible else effort
         if known != effort:
             self._lose(name, "narrower there")
-        return _said(reasoning_effort=known)
+        return said(reasoning_effort=known)
 
     def _format(self) -> Item:
         form = self._call.format
@@ -480,7 +477,7 @@ class _CallWriter:
             return {"response_format": {"type": "json_object"}}
         # A schema elsewhere is a promise; here it is one only when it is called strict.
         strict = True if form.strict is None and not self._own else form.strict
-        schema = _said(
+        schema = said(
             name=form.name if self._own else form.name or "output", description=form.description,
             schema=form.schema or None, strict=strict,
         )  # fmt: skip
@@ -492,12 +489,12 @@ def _own_reasoning(asked: Reasoning, name: str | None) -> Item:
     if name == "reasoning":
         enabled = None if asked.mode is None else asked.mode == "on"
         exclude = True if asked.show == "none" else None
-        return {name: _said(
+        return {name: said(
             effort=asked.effort, max_tokens=asked.budget, enabled=enabled, exclude=exclude
         )}  # fmt: skip
-    fields = _said(reasoning_effort=asked.effort)
+    fields = said(reasoning_effort=asked.effort)
     if name == "thinking":
-        fields[name] = _said(type=_MODE_WORDS.get(asked.mode), budget_tokens=asked.budget)
+        fields[name] = said(type=_MODE_WORDS.get(asked.mode), budget_tokens=asked.budget)
     return fields
 
 

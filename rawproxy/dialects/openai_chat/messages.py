@@ -44,6 +44,7 @@ from rawproxy.dialects.call import (
 from rawproxy.dialects.envelope import PREFIX, UNKNOWN, Seal, Vault, fits
 from rawproxy.dialects.freeform import wrap
 from rawproxy.dialects.losses import Why
+from rawproxy.dialects.making import Item
 from rawproxy.dialects.media import data_url, read_url
 from rawproxy.dialects.narrowing import BILLING, Naming, document_text, search_text
 from rawproxy.dialects.openai_chat.reasoning_details import BLOCKS, DETAILS, Entry, join, rebuild
@@ -60,8 +61,6 @@ __all__ = [
     "whole_object",
 ]
 
-Item = dict[str, object]
-"""One JSON object in the making."""
 
 PLAIN = "reasoning_content"
 """The form of the seals of reasoning that came as nothing but text."""

@@ -12,6 +12,7 @@ from msgspec import Raw
 from rawproxy.dialects.base import Back, Target, Written
 from rawproxy.dialects.call import Call
 from rawproxy.dialects.losses import Loss, Why
+from rawproxy.dialects.making import Item, said
 from rawproxy.dialects.narrowing import short_user
 from rawproxy.dialects.openai_completions.call_reader import COMPLETIONS
 from rawproxy.dialects.prompt import render_plain
@@ -32,8 +33,6 @@ LONGEST_USER = 128
 _NEUTRAL = {"temperature": 1, "top_p": 1, "frequency_penalty": 0, "presence_penalty": 0}
 _OPTIONS = "stream_options."
 
-Item = dict[str, object]
-
 
 def write_call(call: Call, target: Target) -> Written:
     """Write a request. Into its own dialect a call goes back as it came, field by field."""
@@ -45,10 +44,6 @@ def write_call(call: Call, target: Target) -> Written:
     return Written(body, losses, Back(target.origin, stops=writer.kept))
 
 
-def _said(**members: object) -> Item:
-    return {name: value for name, value in members.items() if value is not None}
-
-
 def _stream(call: Call) -> Item:
     """Return what asks for a stream, with its usage."""
     return {"stream": True, "stream_options": {"include_usage": True}} if call.stream else {}
@@ -58,7 +53,7 @@ def _own_body(call: Call, target: Target) -> Item:
     """Return the body with every field as the client gave it."""
     drawn = call.sampling
     body: Item = {"model": target.model, "prompt": call.raw_prompt} | _stream(call)
-    body |= _said(
+    body |= said(
         max_tokens=call.limit, temperature=drawn.temperature, top_p=drawn.top_p,
         top_k=drawn.top_k, min_p=drawn.min_p, seed=drawn.seed,
         frequency_penalty=drawn.frequency_penalty, presence_penalty=drawn.presence_penalty,
@@ -104,7 +99,7 @@ class _CallWriter:
         self.losses = {loss.path: loss.why for loss in losses}
         body: Item = {"model": self._target.model, "prompt": prompt} | _stream(call)
         user = call.identity.user
-        body |= _said(
+        body |= said(
             # Without a number, this API makes 16 tokens: nobody who did not say so wants that.
             max_tokens=takes.limit if call.limit is None else call.limit,
             stop=self._stop() or None, n=call.n if call.n > 1 else None,
@@ -135,7 +130,7 @@ class _CallWriter:
 
     def _sampling(self) -> Item:
         drawn = self._call.sampling
-        values = _said(
+        values = said(
             temperature=drawn.temperature, top_p=drawn.top_p, seed=drawn.seed,
             frequency_penalty=drawn.frequency_penalty, presence_penalty=drawn.presence_penalty,
             logit_bias=drawn.logit_bias or None,

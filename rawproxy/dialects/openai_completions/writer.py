@@ -31,6 +31,7 @@ from rawproxy.dialects.events import (
 from rawproxy.dialects.fold import Block, Choice, fold
 from rawproxy.dialects.groove import between
 from rawproxy.dialects.losses import Loss
+from rawproxy.dialects.making import Item
 from rawproxy.dialects.openai_completions.logprobs import Probabilities
 from rawproxy.dialects.openai_shared import error_of, write_usage
 from rawproxy.dialects.prompt import joined
@@ -53,8 +54,6 @@ _FINISH: dict[Reason, str] = {
     "filter": "content_filter",
     "refusal": "content_filter",
 }
-
-Item = dict[str, object]
 
 
 def _head(start: Start, call: Call, reply_id: str, now: int) -> Item:

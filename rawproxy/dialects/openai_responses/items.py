@@ -18,6 +18,7 @@ from rawproxy.dialects.call import Call
 from rawproxy.dialects.envelope import Seal, Vault
 from rawproxy.dialects.events import Note, Open, Reason, Stop, Usage
 from rawproxy.dialects.losses import Loss
+from rawproxy.dialects.making import Item
 from rawproxy.dialects.openai_responses.item_reader import CALLS
 from rawproxy.dialects.openai_responses.reasoning import (
     REASONING,
@@ -47,7 +48,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-Item = dict[str, object]
 
 HOSTED = frozenset({
     "additional_tools", "apply_patch_call", "apply_patch_call_output", "code_interpreter_call",

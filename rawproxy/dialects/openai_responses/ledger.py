@@ -7,16 +7,9 @@ from msgspec import Raw
 
 from rawproxy.dialects.call import Call
 from rawproxy.dialects.losses import Loss, Why
+from rawproxy.dialects.making import Item, said
 
 __all__ = ["Item", "Ledger", "said"]
-
-Item = dict[str, object]
-"""One JSON object in the making."""
-
-
-def said(**members: object) -> Item:
-    """Return those of `members` that are not None."""
-    return {name: value for name, value in members.items() if value is not None}
 
 
 class Ledger:

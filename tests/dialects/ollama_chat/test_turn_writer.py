@@ -33,7 +33,7 @@ from rawproxy.dialects.envelope import UNKNOWN, Seal
 from rawproxy.dialects.losses import Why
 from rawproxy.dialects.models import Takes
 from rawproxy.dialects.narrowing import Naming
-from rawproxy.dialects.ollama_chat.turn_writer import TurnWriter, json_object
+from rawproxy.dialects.ollama_chat.turn_writer import TurnWriter
 from rawproxy.dialects.reading import encode
 from rawproxy.errors import Untranslatable
 
@@ -55,22 +55,6 @@ def write(*turns: Turn, takes: Takes = Takes(), **more: Any) -> tuple[Any, dict[
     messages = json.loads(encode(writer.messages()))
     writer.close()
     return messages, writer.losses, naming
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("", b"{}"),
-        (" ", b"{}"),
-        ('{"x": 1.50}', b'{"x": 1.50}'),
-        ('{\r\n"x": 1.50\n}', b'{"x":1.50}'),
-        ("[1]", None),
-        ("{", None),
-    ],
-)
-def test_arguments_are_one_object_on_one_line(text: str, expected: bytes | None) -> None:
-    found = json_object(text)
-    assert (None if found is None else bytes(found)) == expected
 
 
 def test_turns_stay_where_they_were() -> None:
