@@ -204,13 +204,13 @@ class PassPipe:
             return []
         self.tally.failure = fail
         mended = self._mended()
-        if self._watcher.mid_frame and not mended:
+        if self._torn and not mended:
             return []
         return [*mended, self._writer.write(fail)]
 
     def keepalive(self) -> bytes:
         """Return the dialect's keepalive; nothing may stand inside a frame."""
-        return b"" if self._watcher.mid_frame else self._writer.keepalive()
+        return b"" if self._torn else self._writer.keepalive()
 
     def _edited(self, frame: Frame) -> bytes:
         if not frame.whole:
@@ -224,9 +224,14 @@ class PassPipe:
         """Return frames of `framing` as the client has them."""
         return self._reframe.frames(data, framing) if self._reframe else data
 
+    @property
+    def _torn(self) -> bool:
+        """Whether pieces of an unfinished frame went out; none do where frames are reframed."""
+        return self._watcher.mid_frame and self._reframe is None
+
     def _mended(self) -> list[bytes]:
         """Return what ends a frame of which only pieces went out."""
-        end = self._framing.mend(b"") if self._watcher.mid_frame else b""
+        end = self._framing.mend(b"") if self._torn else b""
         return [end] if end else []
 
 

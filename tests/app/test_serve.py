@@ -63,7 +63,7 @@ async def test_the_embedded_engine_serves_every_dialect(client: str, stream: boo
             reply = json.loads(got.body)
             usage = reply["usage"]
             assert 0 < usage.get("completion_tokens", usage.get("output_tokens")) <= 12
-            assert reply["model"] == "ngram"
+            assert reply["model"] == "local/ngram"
 
 
 async def test_reload_keeps_what_runs(autojump_clock: MockClock) -> None:

@@ -48,9 +48,10 @@ from rawproxy.dialects.fold import fold
 from rawproxy.dialects.losses import Loss
 from rawproxy.dialects.pipe import Edit, PassBody, PassPipe, Pipe, RawPipe, TranslatePipe
 from rawproxy.dialects.reading import decode, encode
+from rawproxy.dialects.reframe import Reframer
 from rawproxy.dialects.scribe import Scribe
 from rawproxy.errors import UpstreamCut, UpstreamNonsense
-from rawproxy.wire import sse
+from rawproxy.wire import eventstream, jsonarray, ndjson, sse
 from rawproxy.wire.frame import Frame, Framing
 
 LOST = Loss("usage", "no such thing there")
@@ -624,3 +625,36 @@ def test_each_source_says_whether_its_end_is_a_repair() -> None:
         StreamSource(Reader(Back()), sse, LIMIT), BodySource(PLAIN.read_reply, Back(), 1), EngineSource()
     ]  # fmt: skip
     assert [source.repairs for source in sources] == [True, False, False]
+
+
+def test_nothing_can_be_told_inside_a_message_that_no_bytes_end() -> None:
+    """Of an AWS message that is too long only pieces went out: the connection breaks off."""
+    pipe = PassPipe(PLAIN, Writer(), frame_bytes=LIMIT, framing=eventstream)
+    message = eventstream.write(b'"%b"' % (b"x" * 100), name=b"a")
+    assert b"".join(pipe.feed(message[:60])) == message[:60]
+    assert pipe.fail(FAIL) == []
+    assert pipe.tally.failure == FAIL
+
+
+def test_a_rest_that_cannot_be_reframed_is_left_out() -> None:
+    pipe = PassPipe(PLAIN, Writer(), frame_bytes=LIMIT, reframe=Reframer(ndjson))
+    long = b"data: " + b"x" * 100
+    assert b"".join(pipe.feed(b"data: t:one\n\n" + long)) == b"t:one\n"
+    assert pipe.keepalive() == b": joined\n\n"
+    assert pipe.feed(b"x\n\ndata: t:two\n\n") == [b"t:two\n"]
+    pipe.feed(long)
+    assert pipe.fail(FAIL) == [Writer().write(FAIL)]
+
+
+def test_what_is_reframed_is_closed_as_its_framing_asks() -> None:
+    pipe = PassPipe(PLAIN, Writer(), frame_bytes=LIMIT, reframe=Reframer(jsonarray))
+    got = through(pipe, b"data: start\n\ndata: stop\n\n")
+    parts = pipe.close()
+    assert (got, parts) == (b"[start,\r\nstop", [b",\r\nend", b"]"])
+    assert pipe.tally.repaired  # `end` is ours
+
+
+def test_an_engine_that_speaks_after_its_end_is_not_heard() -> None:
+    pipe = TranslatePipe(EngineSource(), StreamSink(Writer()))
+    assert pipe.say([Start(), Stop("end"), End()])
+    assert pipe.say([Start()]) == []
