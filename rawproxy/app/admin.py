@@ -10,7 +10,7 @@ import trio
 from rawproxy.app.metrics import Metrics
 from rawproxy.errors import ClientError
 from rawproxy.gateway.access import Doors
-from rawproxy.net.downstream import Downstream, Request, Response
+from rawproxy.net.response import Request, Response
 
 __all__ = ["Admin"]
 
@@ -36,7 +36,7 @@ class Admin:
         self._refresh = refresh
         self._doors = doors
 
-    async def handle(self, request: Request, response: Response, _: Downstream) -> None:
+    async def handle(self, request: Request, response: Response) -> None:
         """Serve one request."""
         status, kind, body = await self._page(request)
         await response.answer(status, [(b"content-type", kind)], body)

@@ -3,11 +3,9 @@
 Layer: app.
 """
 
-import hashlib
 import logging
 import math
 import os
-import secrets
 import signal
 import socket
 import sys
@@ -17,42 +15,37 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import trio
 
 from rawproxy.app.admin import Admin
+from rawproxy.app.build import Source, keys_of, pools_of, setup_of, sources_of
 from rawproxy.app.config import (
     Config,
     Tcp,
-    UpstreamConfig,
     checked,
     from_mapping,
     load,
     parse_address,
 )
 from rawproxy.app.metrics import Metrics
-from rawproxy.dialects.models import Row
-from rawproxy.engines.ngram import NgramEngine
 from rawproxy.errors import ConfigError
-from rawproxy.gateway.access import Access, Doors
-from rawproxy.gateway.exchange import Site
-from rawproxy.gateway.keys import CHAINS, Key, KeyPool, Secret, is_fetched
-from rawproxy.gateway.providers import PROVIDERS, Upstream
+from rawproxy.gateway.access import Doors
 from rawproxy.gateway.record import Record
-from rawproxy.gateway.route import Router
 from rawproxy.net.conn import Conn
-from rawproxy.net.downstream import Downstream, Handler
+from rawproxy.net.downstream import Downstream
 from rawproxy.net.drive import Sweeper
 from rawproxy.net.listen import Connections, accept, open_tcp, open_unix
-from rawproxy.net.server import Server, Setup
+from rawproxy.net.response import Handler
+from rawproxy.net.server import Server
 from rawproxy.net.upstream import Upstreams
 from rawproxy.wire.fields import is_loopback
 
 if TYPE_CHECKING:
-    from rawproxy.services.credentials import Fetcher
+    pass
 
-__all__ = ["Proxy", "main", "open_proxy", "run_in_thread", "setup_of"]
+__all__ = ["Proxy", "main", "open_proxy", "run_in_thread"]
 
 _log = logging.getLogger("rawproxy")
 _records = logging.getLogger("rawproxy.record")
@@ -62,121 +55,6 @@ ADMIN_CONNECTIONS = 64
 
 SWEEP_SECONDS = 0.25
 """How often the clocks are looked at; a quarter of the shortest one where that is less."""
-
-
-def setup_of(config: Config, pools: Mapping[str, KeyPool] | None = None) -> Setup:
-    """Return what `config` makes of the server: upstreams with their keys, routes, access.
-
-    Args:
-        config: a checked one.
-        pools: the keys of each upstream, where somebody else has to know them too.
-    """
-    rows = tuple(given.row() for given in config.models)
-    pools = pools or _pools(config)
-    upstreams = {
-        name: _upstream(name, given, pools[name], rows) for name, given in config.upstreams.items()
-    }
-    site = Site(Router(tuple(config.routes), upstreams), config.stream, config.server.limits)
-    access = Access(config.access.mode, tuple(config.access.callers))
-    return Setup(site, access, _seal_key(config))
-
-
-def _pools(config: Config) -> dict[str, KeyPool]:
-    # An upstream without keys has one empty one, which is never shown and never rests.
-    return {
-        name: KeyPool([_key(given, secret) for secret in given.keys or [Secret()]])
-        for name, given in config.upstreams.items()
-    }
-
-
-def _key(given: UpstreamConfig, secret: Secret) -> Key:
-    key = Key(secret)
-    if is_fetched(given.provider, secret):
-        key.secret = Secret()  # what is written there is nothing to show to an upstream
-        key.await_renewal()
-    return key
-
-
-class _Source(NamedTuple):
-    """A key whose secret is fetched.
-
-    Attributes:
-        path: of the key in the configuration.
-        written: the provider, and what stands there for the secret.
-    """
-
-    path: str
-    written: tuple[str, Secret]
-    key: Key
-    fetch: "Fetcher"
-
-
-def _sources(config: Config, pools: Mapping[str, KeyPool]) -> list[_Source]:
-    """Return the keys whose secrets are fetched.
-
-    Raises:
-        ConfigError: what fetches them is not installed, or cannot read what is written.
-    """
-    found = []
-    for name, given in config.upstreams.items():
-        for at, secret in enumerate(given.keys):
-            if is_fetched(given.provider, secret):
-                path = f"upstreams.{name}.keys[{at}]"
-                fetch = _fetcher(path, given.provider, secret)
-                found.append(_Source(path, (given.provider, secret), pools[name].keys[at], fetch))
-    return found
-
-
-def _fetcher(path: str, provider: str, secret: Secret) -> "Fetcher":
-    from rawproxy.services.credentials import fetcher
-
-    try:
-        return fetcher(provider, secret)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
-
-
-def _upstream(name: str, given: UpstreamConfig, pool: KeyPool, rows: tuple[Row, ...]) -> Upstream:
-    provider = PROVIDERS[given.provider]
-    engine = None
-    if given.provider == "engine":
-        engine = NgramEngine(given.tokens_per_second, given.first_token_seconds)
-    return Upstream(
-        name,
-        given.provider,
-        given.base_url or provider.url(given.region),
-        pool,
-        tuple(given.dialects or provider.usual),
-        given.ca_file,
-        given.headers,
-        given.models,
-        given.forward,
-        given.scope,
-        engine,
-        given.region,
-        given.project,
-        given.api_version,
-        given.text_field,
-        rows,
-    )
-
-
-def _seal_key(config: Config) -> bytes:
-    """Return the key that envelopes are signed with: equal configurations have equal ones.
-
-    Without any upstream key there is nothing secret to derive it from: it is made anew at each start.
-    """
-    if config.server.seal_key:
-        return config.server.seal_key.encode()
-    keys = _keys(config)
-    if not keys:
-        return secrets.token_bytes()
-    return hashlib.sha256(b"\0".join([b"rawproxy seal", *(key.encode() for key in keys)])).digest()
-
-
-def _keys(config: Config) -> list[Secret]:
-    written = [key for _, upstream in sorted(config.upstreams.items()) for key in upstream.keys]
-    return [key for key in written if key not in CHAINS]  # `aws:` is no secret
 
 
 class Proxy:
@@ -195,8 +73,8 @@ class Proxy:
         self.draining = False
         self.metrics = Metrics()
         self._sweeper = Sweeper(_period(config), Upstreams())
-        pools = _pools(config)
-        self._sources = _sources(config, pools)
+        pools = pools_of(config)
+        self._sources = sources_of(config, pools)
         self._fetching = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
         self._server = Server(setup_of(config, pools), self._keep, self._sweeper)
@@ -235,10 +113,10 @@ class Proxy:
         Raises:
             ConfigError: a key cannot be fetched here. The old configuration stays.
         """
-        pools = _pools(config)
-        sources = _sources(config, pools)
+        pools = pools_of(config)
+        sources = sources_of(config, pools)
         old, new = self._server.setup, setup_of(config, pools)
-        if not (config.server.seal_key or _keys(config)):
+        if not (config.server.seal_key or keys_of(config)):
             new = replace(new, seal_key=old.seal_key)  # a random one lasts as long as the process
         self._server.setup = new
         self.config = config
@@ -282,7 +160,7 @@ class Proxy:
         if self._sources and self._nursery is not None:
             self._nursery.start_soon(self._fetch, self._sources, self._fetching)
 
-    async def _fetch(self, sources: list[_Source], scope: trio.CancelScope) -> None:
+    async def _fetch(self, sources: list[Source], scope: trio.CancelScope) -> None:
         from rawproxy.services.credentials import keep_fresh
 
         with scope:

@@ -24,8 +24,8 @@ from rawproxy.gateway.exchange import (
 )
 from rawproxy.gateway.liveness import Clocks, Due
 from rawproxy.gateway.record import Outcome, Record
-from rawproxy.net.downstream import ClientGone, Downstream, Response
 from rawproxy.net.relay import relay
+from rawproxy.net.response import ClientGone, Response
 from rawproxy.net.upstream import Upstreams
 from rawproxy.wire.http import Fields
 
@@ -78,11 +78,11 @@ class Run:
         self._ended = False
         response.clocks = clocks
 
-    async def run(self, downstream: Downstream) -> None:
+    async def run(self) -> None:
         """Run the exchange to its end."""
         with self._scope:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._watch, downstream)
+                nursery.start_soon(self._watch)
                 try:
                     await self._steps()
                 except ClientGone:
@@ -232,8 +232,8 @@ class Run:
 
     # -- the client
 
-    async def _watch(self, downstream: Downstream) -> None:
-        await downstream.watch()
+    async def _watch(self) -> None:
+        await self._response.watch()
         if self._finish_seconds > 0 and self._exchange.output_sent:
             self._response.gone = True
             await trio.sleep(self._finish_seconds)

@@ -20,8 +20,8 @@ from rawproxy.gateway.face import Face
 from rawproxy.gateway.front import Errand, errand, error_answer, local_answer, nearest
 from rawproxy.gateway.liveness import Clocks
 from rawproxy.gateway.record import Record
-from rawproxy.net.downstream import Downstream, Request, Response
 from rawproxy.net.drive import Run, Sweeper
+from rawproxy.net.response import Request, Response
 from rawproxy.wire.fields import get
 from rawproxy.wire.http import Fields, RequestHead
 
@@ -57,9 +57,7 @@ class Server:
         self._sweeper = sweeper
         self.upstreams = sweeper.upstreams
 
-    async def handle(
-        self, request: Request, response: Response, downstream: Downstream, doors: Doors
-    ) -> None:
+    async def handle(self, request: Request, response: Response, doors: Doors) -> None:
         """Serve one request."""
         setup = self.setup
         head = request.head
@@ -81,12 +79,11 @@ class Server:
             await _answer(response, error_answer(error, _near(head)))
             return
         assert caller is not None
-        await self._exchange(setup, found, caller, request, response, downstream)
+        await self._exchange(setup, found, caller, request, response)
 
     async def _exchange(
-        self, setup: Setup, found: Errand, caller: Caller, request: Request,
-        response: Response, downstream: Downstream,
-    ) -> None:  # fmt: skip
+        self, setup: Setup, found: Errand, caller: Caller, request: Request, response: Response
+    ) -> None:
         head, site = request.head, setup.site
         now = trio.current_time()
         forwards = setup.access.mode == "forward"
@@ -105,7 +102,7 @@ class Server:
         )  # fmt: skip
         self._sweeper.runs.add(run)
         try:
-            await run.run(downstream)
+            await run.run()
         finally:
             self._sweeper.runs.discard(run)
             self._keep(run.record())

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from trio.testing import MockClock
 
 from rawproxy.app.config import from_mapping
-from rawproxy.app.serve import Proxy, open_proxy, run_in_thread, setup_of
+from rawproxy.app.serve import Proxy, open_proxy, run_in_thread
 from rawproxy.errors import ConfigError
 from tests.net.fakes import Client, FakeUpstream, Got, Script, Seen, ask, chunk, head, plays, whole
 from tests.net.world import CHAT, MESSAGES, PATH, call, delta, errors, preamble, text, world
@@ -30,24 +30,6 @@ CONFIG = {
     "admin": {"listen": ""},
     "upstreams": {"local": ENGINE},
 }
-
-
-def seal_key(*keys: str, seal: str = "", provider: str = "openai") -> bytes:
-    upstream: dict[str, object] = {"provider": provider, "keys": list(keys)}
-    upstream |= {} if provider == "openai" else {"region": "eu-1"}
-    upstream |= {"project": "p"} if provider == "vertex" else {}
-    config = {"upstreams": {"o": upstream}, "server": {"seal_key": seal} if seal else {}}
-    return setup_of(from_mapping(config)).seal_key
-
-
-def test_equal_configurations_sign_alike() -> None:
-    assert seal_key("a", "b") == seal_key("a", "b")
-    assert seal_key("a", "b") != seal_key("a", "c")
-    assert seal_key() != seal_key()
-    # Everybody knows these words.
-    assert seal_key("aws:", provider="bedrock") != seal_key("aws:", provider="bedrock")
-    assert seal_key("google:", "k", provider="vertex") == seal_key("k", provider="vertex")
-    assert seal_key("a", seal="mine") == seal_key("b", seal="mine") == b"mine"
 
 
 @pytest.mark.parametrize("client", [CHAT, MESSAGES])

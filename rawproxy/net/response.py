@@ -1,0 +1,210 @@
+"""What is written to a client: one response, whatever the HTTP version.
+
+Layer: net. `Response` holds what is alike: the clocks, what waits, who has left. A subclass for each
+version gives it its framing.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from rawproxy.gateway.liveness import Clocks
+from rawproxy.wire.http import Fields, RequestHead
+
+__all__ = ["ClientGone", "Handler", "Out", "Request", "Response"]
+
+NO_CONTENT = 204
+
+
+class ClientGone(Exception):
+    """The client has left. Not an error: a cancelled scope, and an outcome in the Record."""
+
+
+@dataclass(slots=True)
+class Request:
+    """One request, whole."""
+
+    head: RequestHead
+    body: bytes
+
+
+class Out(Protocol):
+    """Where bytes go: a connection, or one stream of it."""
+
+    @property
+    def pending(self) -> int:
+        """Bytes that were not taken yet."""
+        ...
+
+    def send_now(self, data: bytes) -> bool:
+        """Hand over `data`, as far as it is taken now; False when some of it waits. OSError."""
+        ...
+
+    async def flush_some(self) -> bool:
+        """Wait until more is taken; False when some still waits. OSError."""
+        ...
+
+    def abort(self) -> None:
+        """End without the framing's end."""
+        ...
+
+
+class Response(ABC):
+    """The writing side of one exchange.
+
+    Args:
+        out: takes the bytes.
+        head: of the request; the answer to a HEAD has no body.
+        keep_alive: whether the connection may go on afterwards.
+        write_seconds: how long an answer outside of any exchange may take.
+    """
+
+    def __init__(
+        self, out: Out, head: RequestHead, *, keep_alive: bool, write_seconds: float
+    ) -> None:
+        self._out = out
+        self._write_seconds = write_seconds
+        self._bodiless = head.method == b"HEAD"
+        self.keep_alive = keep_alive
+        self.clocks: Clocks | None = None
+        self.extra: Fields = []
+        """Fields that every response of this listener gets (CORS)."""
+        self._flushing = False
+        self.begun = False
+        self.gone = False
+        """The client has left, and the reply is read on for its usage: writes go nowhere."""
+
+    @abstractmethod
+    def _whole(self, status: int, fields: Fields, body: bytes) -> bytes:
+        """Return the bytes of a whole response."""
+
+    @abstractmethod
+    def _head(self, status: int, fields: Fields) -> bytes:
+        """Return the bytes of a head whose body comes piece by piece."""
+
+    @abstractmethod
+    def _framed(self, parts: list[bytes]) -> bytes:
+        """Return the bytes of more of the body."""
+
+    @abstractmethod
+    def _last(self, parts: list[bytes]) -> bytes:
+        """Return the bytes of the last of the body, and of its end."""
+
+    @abstractmethod
+    async def watch(self) -> None:
+        """Return when the client has left."""
+
+    async def answer(self, status: int, fields: Fields, body: bytes) -> None:
+        """Write a whole response."""
+        if status != NO_CONTENT:  # RFC 9110 8.6: it has no length either
+            fields = [*fields, (b"content-length", str(len(body)).encode())]
+        self.begun = True
+        fields = [*fields, *self.extra]
+        await self._send(self._whole(status, fields, b"" if self._bodiless else body))
+
+    async def begin(self, status: int, fields: Fields, parts: list[bytes]) -> None:
+        """Write the head, unless it went already, and the first parts, in one write."""
+        await self._send(self._beginning(status, fields, parts))
+
+    def begin_now(self, status: int, fields: Fields, parts: list[bytes]) -> None:
+        """Do as `begin`, without waiting: what is not taken goes out with the next write."""
+        self._push(self._beginning(status, fields, parts))
+
+    async def send(self, parts: list[bytes]) -> None:
+        """Write more of the body."""
+        await self._send(self._framed(parts))
+
+    def push(self, parts: list[bytes]) -> bool:
+        """Write more of the body without waiting; False when some of it waits for `flush`."""
+        return self._put(self._framed(parts))
+
+    def nudge(self, part: bytes) -> None:
+        """Write more of the body without waiting."""
+        self._push(self._framed([part]))
+
+    async def finish(self, parts: list[bytes]) -> None:
+        """Write the last parts and end the body cleanly."""
+        await self._send(self._last(parts))
+
+    def abort(self) -> None:
+        """End the body uncleanly: what was sent must not look whole."""
+        self.keep_alive = False
+        self._out.abort()
+
+    def retry(self) -> None:
+        """Hand over what waits, as far as it is taken now."""
+        # While a write waits for room, what it waits for is its own to send.
+        if self._out.pending and not self._flushing:
+            self._push(b"")
+
+    @property
+    def flushed(self) -> bool:
+        """Whether everything was taken."""
+        return not self._out.pending
+
+    async def flush(self) -> None:
+        """Return when everything that waits was taken."""
+        assert self.clocks is not None
+        self._flushing = True
+        try:
+            while self._out.pending:
+                before = self._out.pending
+                done = await self._out.flush_some()
+                if self._out.pending < before:
+                    self.clocks.progressed(trio.current_time(), left=not done)
+        except OSError as error:
+            raise ClientGone from error
+        finally:
+            self._flushing = False
+
+    def _beginning(self, status: int, fields: Fields, parts: list[bytes]) -> bytes:
+        if self.begun:
+            return self._framed(parts)
+        self.begun = True
+        return self._head(status, [*fields, *self.extra]) + self._framed(parts)
+
+    def _push(self, data: bytes) -> None:
+        with suppress(ClientGone):  # the watcher finds out
+            self._put(data)
+
+    async def _send(self, data: bytes) -> None:
+        if self.clocks is None:
+            await self._send_unclocked(data)
+        elif not self._put(data):
+            del data
+            await self.flush()
+
+    def _put(self, data: bytes) -> bool:
+        """Hand over `data` as far as it is taken now; False when some of it waits."""
+        if self.gone:
+            return True
+        waited = self._out.pending
+        try:
+            done = self._out.send_now(data)
+        except OSError as error:
+            raise ClientGone from error
+        assert self.clocks is not None
+        # Bytes that only join others that wait are no progress of the client's.
+        if not waited or self._out.pending < waited + len(data):
+            self.clocks.progressed(trio.current_time(), left=not done)
+        return done
+
+    async def _send_unclocked(self, data: bytes) -> None:
+        """Write an answer of ours, outside of any exchange: it has one limit for all of it."""
+        with trio.move_on_after(self._write_seconds) as scope:
+            try:
+                done = self._out.send_now(data)
+                while not done:
+                    done = await self._out.flush_some()
+            except OSError as error:
+                raise ClientGone from error
+        if scope.cancelled_caught:
+            raise ClientGone
+
+
+Handler = Callable[[Request, Response], Awaitable[None]]
+"""Serves one request."""
