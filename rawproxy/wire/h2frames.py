@@ -118,9 +118,9 @@ class Guard:
                 return
             data = bytes(self._held)
             self._held.clear()
+        self._wanted = _HEADER_BYTES
         at = self._skip_preface(data) if self._preface else 0
         end = len(data)
-        self._wanted = _HEADER_BYTES
         while end - at >= _HEADER_BYTES and not self._preface:
             high, low, kind, flags, stream = _unpack(data, at)
             length = high << 8 | low

@@ -107,8 +107,8 @@ class Side:
 
     @property
     def gone(self) -> bool:
-        """Whether the connection is broken, or the peer has said GOAWAY: nothing new will come."""
-        return self._failure is not None or self.goaway is not None
+        """Whether nothing more can come: it broke, or the peer said GOAWAY and all streams ended."""
+        return self._failure is not None or (self.goaway is not None and not self._streams)
 
     @property
     def partial(self) -> bool:
@@ -298,7 +298,9 @@ class Side:
         fields = self._decoder.decode(frame.payload)
         stream = self._streams.get(frame.stream)
         if stream is None:
-            if frame.stream not in self._strays:
+            if frame.stream in self._strays:
+                self._floods.control(self._now)
+            else:
                 self._on_new_head(frame, fields, events)
         elif stream.peer_ended:
             self._break_stream(stream, ErrorCodes.STREAM_CLOSED, events)

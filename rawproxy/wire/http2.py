@@ -68,8 +68,8 @@ class Http2Server(Side):
 
     @property
     def done(self) -> bool:
-        """Whether nothing more can come: drained, or given up by the client, and no stream open."""
-        return not self._streams and (self._last is not None or self.gone)
+        """Whether the connection can be closed: it is gone, or drained, and no stream is open."""
+        return self.gone or (self._last is not None and not self._streams)
 
     def head(self, stream: int, status: int, fields: Fields, *, end: bool = False) -> None:
         """Send a response's head; harmless when the stream is gone.
@@ -222,7 +222,7 @@ class Http2Client(Side):
     @property
     def usable(self) -> bool:
         """Whether requests may still be opened, now or when others have ended."""
-        return not self.gone and self._next <= LAST_STREAM
+        return self._failure is None and self.goaway is None and self._next <= LAST_STREAM
 
     @property
     def room(self) -> int:
