@@ -12,6 +12,7 @@ from rawproxy.gateway.access import Caller
 from rawproxy.gateway.keys import Secret
 from rawproxy.gateway.limits import Limits
 from rawproxy.gateway.liveness import Timing
+from rawproxy.gateway.providers import Http2
 from rawproxy.gateway.route import Route
 
 __all__ = [
@@ -62,6 +63,7 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ca_file: PEM file of the authorities to trust; "" for the system's.
         headers: fields added to each request.
         models: the client's name of a model -> the upstream's.
+        http2: `auto` where TLS agrees on it, `never`, or `prior_knowledge` without asking.
         forward: in access mode `forward`, the client's own credential may go here.
         scope: the account whose seals it opens; None for not known.
         region: of AWS or Google Cloud (providers `bedrock` and `vertex` only).
@@ -80,6 +82,7 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ca_file: str = ""
     headers: dict[str, Secret] = {}
     models: dict[str, str] = {}
+    http2: Http2 = "auto"
     forward: bool = False
     scope: str | None = None
     region: str = ""

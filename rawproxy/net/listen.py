@@ -134,9 +134,7 @@ class Connections:
         """Close the idle ones, and return when those that serve a request are done with it."""
         self._draining = True
         for downstream in tuple(self._open):
-            downstream.draining = True
-            if downstream.idle_scope is not None:
-                downstream.idle_scope.cancel()
+            downstream.drain()
         if self._open:
             await self._empty.wait()
 
