@@ -93,6 +93,7 @@ class Server:
             fields=head.fields, query=head.query, caller=caller, given=found.given,
             counts=found.what == "count",
             credential=caller.key if forwards else None, vault=Vault(setup.seal_key, caller.name),
+            client=request.client,
         )  # fmt: skip
         timing = site.timing
         run = Run(

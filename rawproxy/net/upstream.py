@@ -16,6 +16,7 @@ import trio
 
 from rawproxy.errors import (
     ConfigError,
+    Exhausted,
     HttpError,
     UpstreamConnectError,
     UpstreamCut,
@@ -25,7 +26,8 @@ from rawproxy.errors import (
 )
 from rawproxy.gateway.attempt import Attempt
 from rawproxy.gateway.liveness import Clocks
-from rawproxy.net.conn import Conn, tune
+from rawproxy.gateway.providers import TlsFiles
+from rawproxy.net.conn import SCARCE, Conn, tune
 from rawproxy.net.resolve import Resolver
 from rawproxy.wire.http import Body, End, Fields, HttpEvent, ResponseHead
 from rawproxy.wire.http1 import Limits, ResponseReader, write_request
@@ -45,8 +47,8 @@ IDLE_MOST = 256
 RESPONSE_LIMITS = Limits(head_bytes=65536, head_fields=200)
 """Upstreams send more fields than clients do, rate limits above all."""
 
-Place = tuple[str, str, int, str]
-"""Scheme, host, port, CA file: connections to one place are alike."""
+Place = tuple[str, str, int, TlsFiles]
+"""Scheme, host, port, files of TLS: connections to one place are alike."""
 
 
 class _Link:
@@ -121,7 +123,7 @@ class Upstreams:
     def __init__(self, resolver: Resolver | None = None) -> None:
         self._resolver = resolver or Resolver()
         self._idle: dict[Place, deque[_Link]] = {}
-        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._contexts: dict[TlsFiles, ssl.SSLContext] = {}
         self.open = 0
         """Connections that stand, idle ones included."""
 
@@ -137,7 +139,7 @@ class Upstreams:
         url = attempt.candidate.upstream.url
         assert url.hostname is not None
         port = url.port or (443 if url.scheme == "https" else 80)
-        place = (url.scheme, url.hostname, port, attempt.candidate.upstream.ca_file)
+        place = (url.scheme, url.hostname, port, attempt.candidate.upstream.tls)
         request = write_request(b"POST", attempt.target, attempt.fields, attempt.body)
         clocks.connecting(trio.current_time())
         link = self._take(place) or await self._connect(place)
@@ -194,23 +196,24 @@ class Upstreams:
     # -- connections
 
     async def _connect(self, place: Place) -> _Link:
-        scheme, host, port, ca_file = place
+        scheme, host, port, files = place
         conn: Conn | None = None
         why: Exception | None = None
-        tls = self._tls(host, ca_file) if scheme == "https" else None
+        tls = self._tls(host, files) if scheme == "https" else None
         addresses = await self._resolver.resolve(host)
         for at, (family, address) in enumerate(addresses, 1):
             patience = ADDRESS_SECONDS if at < len(addresses) else math.inf
             with trio.move_on_after(patience):
                 try:
-                    conn = Conn(await _connected(family, (address, port)), tls)
+                    conn = Conn(await _connected(family, (address, port)), address)
                     break
                 except OSError as error:
                     why = error
         if conn is None:
-            raise UpstreamConnectError("the upstream cannot be reached") from why
+            raise _unreachable(why) from why
         try:
-            await conn.handshake()
+            if tls is not None:
+                await conn.handshake(tls)
         except (OSError, WireError) as error:
             conn.close()
             raise UpstreamConnectError(_tls_words(error)) from error
@@ -220,14 +223,15 @@ class Upstreams:
         self.open += 1
         return _Link(conn)
 
-    def _tls(self, host: str, ca_file: str) -> Tls:
-        context = self._contexts.get(ca_file)
+    def _tls(self, host: str, files: TlsFiles) -> Tls:
+        context = self._contexts.get(files)
         if context is None:
             # 30 to 100 ms each: built once, shared.
             try:
-                context = self._contexts[ca_file] = client_context(ca_file or None)
-            except ConfigError as error:  # it was there when the configuration was read
-                raise UpstreamConnectError("the upstream's CA file cannot be read") from error
+                context = self._contexts[files] = client_context(*files)
+            except ConfigError as error:  # they were there when the configuration was read
+                words = "the files of certificates for the upstream cannot be read"
+                raise UpstreamConnectError(words) from error
         return Tls(context, server_side=False, server_name=host)
 
     def _take(self, place: Place) -> _Link | None:
@@ -264,6 +268,11 @@ class Upstreams:
                 else:
                     self._drop(link)
 
+    def renew(self) -> None:
+        """Read certificates anew from now on; connections that were made with the old ones are not kept."""
+        self._contexts.clear()
+        self.close()
+
     def close(self) -> None:
         """Close all idle connections."""
         for idle in self._idle.values():
@@ -288,6 +297,12 @@ async def _connected(family: socket.AddressFamily, address: tuple[str, int]) -> 
         sock.close()
         raise
     return sock
+
+
+def _unreachable(why: Exception | None) -> UpstreamError:
+    if isinstance(why, OSError) and why.errno in SCARCE:
+        return Exhausted("the proxy is out of descriptors or memory")
+    return UpstreamConnectError("the upstream cannot be reached")
 
 
 def _tls_words(error: Exception) -> str:
