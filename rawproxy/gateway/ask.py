@@ -33,6 +33,7 @@ class Ask:
         counts: it asks for a count of its tokens, not for a reply.
         credential: the client's own, in access mode `forward` only.
         vault: opens and packs the envelopes of this caller.
+        client: the address it comes from, or `unix`.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Ask:
     vault: Vault = field(default_factory=Vault)
     given: Given = NOTHING_GIVEN
     counts: bool = False
+    client: str = ""
     model: str = field(init=False, default="")
     stream: bool = field(init=False, default=False)
     choices: int = field(init=False, default=1)

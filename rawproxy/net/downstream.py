@@ -3,14 +3,12 @@
 Layer: net. HTTP/1.1, one request at a time; requests that were pipelined wait their turn.
 """
 
-from collections.abc import Awaitable, Callable
-
 import trio
 
 from rawproxy.errors import HttpError
 from rawproxy.gateway.limits import Limits
 from rawproxy.net.conn import Conn
-from rawproxy.net.response import ClientGone, Handler, Request, Response
+from rawproxy.net.response import ClientGone, Handler, Refuse, Request, Response
 from rawproxy.wire.http import Body, End, Fields, HttpEvent, RequestHead
 from rawproxy.wire.http1 import (
     CONTINUE,
@@ -111,7 +109,7 @@ class Downstream:
         conn: Conn,
         limits: Limits,
         handler: Handler,
-        refuse: Callable[[HttpError, RequestHead, Response], Awaitable[None]],
+        refuse: Refuse,
     ) -> None:
         self.conn = conn
         self._limits = limits
@@ -167,7 +165,7 @@ class Downstream:
             return None
         if self._reader.wants_continue and not self._ended():
             await self.conn.send(CONTINUE)
-        return Request(head, await self._body())
+        return Request(head, await self._body(), self.conn.peer)
 
     async def _head(self) -> RequestHead | None:
         limits = self._limits

@@ -6,7 +6,6 @@ how its bytes share the connection is `mux`'s.
 
 import logging
 import math
-from collections.abc import Awaitable, Callable
 
 import trio
 
@@ -14,7 +13,7 @@ from rawproxy.errors import HttpError, WireError
 from rawproxy.gateway.limits import Limits
 from rawproxy.net.conn import Conn
 from rawproxy.net.mux import INTERNAL_ERROR, NO_ERROR, Lane, LaneReset, Mux
-from rawproxy.net.response import ClientGone, Handler, Request, Response
+from rawproxy.net.response import ClientGone, Handler, Refuse, Request, Response
 from rawproxy.wire.http import Fields, RequestHead
 from rawproxy.wire.http1 import Limits as HeadLimits
 from rawproxy.wire.http2 import Http2Server, Refused
@@ -80,7 +79,7 @@ class Http2Downstream:
         conn: Conn,
         limits: Limits,
         handler: Handler,
-        refuse: Callable[[HttpError, RequestHead, Response], Awaitable[None]],
+        refuse: Refuse,
     ) -> None:
         self.conn = conn
         self._limits = limits
@@ -171,7 +170,7 @@ class Http2Downstream:
         code = INTERNAL_ERROR
         try:
             try:
-                request = Request(head, await self._body(lane))
+                request = Request(head, await self._body(lane), self.conn.peer)
             except HttpError as error:
                 await self._refuse(error, head, response)
             else:

@@ -17,6 +17,7 @@ import trio
 
 from rawproxy.errors import (
     ConfigError,
+    Exhausted,
     HttpError,
     UpstreamConnectError,
     UpstreamCut,
@@ -26,8 +27,8 @@ from rawproxy.errors import (
 )
 from rawproxy.gateway.attempt import Attempt
 from rawproxy.gateway.liveness import Clocks
-from rawproxy.gateway.providers import Upstream
-from rawproxy.net.conn import Conn, tune
+from rawproxy.gateway.providers import TlsFiles, Upstream
+from rawproxy.net.conn import SCARCE, Conn, tune
 from rawproxy.net.resolve import Resolver
 from rawproxy.net.upstream_http2 import Http2Link, NotProcessed
 from rawproxy.wire.http import Body, End, Fields, HttpEvent, RequestHead, ResponseHead
@@ -56,13 +57,14 @@ class Place(NamedTuple):
     """Where an upstream is: connections to one place are alike.
 
     Attributes:
+        files: of certificates.
         http2: HTTP/2 may be spoken there: where TLS agrees on it, and without TLS at once.
     """
 
     scheme: str
     host: str
     port: int
-    ca_file: str
+    files: TlsFiles
     http2: bool
 
 
@@ -218,7 +220,7 @@ class Upstreams:
         self._shared: dict[Place, list[Http2Link]] = {}
         self._speaks: dict[Place, str] = {}  # what was agreed on there last: "h2" or "http/1.1"
         self._opening: dict[Place, trio.Event] = {}
-        self._contexts: dict[tuple[str, bool], ssl.SSLContext] = {}
+        self._contexts: dict[tuple[TlsFiles, bool], ssl.SSLContext] = {}
         self._nursery: trio.Nursery | None = None
         self.open = 0
         """Connections that stand, idle ones included."""
@@ -283,9 +285,10 @@ class Upstreams:
 
     async def _connect(self, place: Place) -> _Http1Link | Http2Link:
         tls = self._tls(place) if place.scheme == "https" else None
-        conn = await self._connected(place, tls)
+        conn = await self._connected(place)
         try:
-            await conn.handshake()
+            if tls is not None:
+                await conn.handshake(tls)
         except (OSError, WireError) as error:
             conn.close()
             raise UpstreamConnectError(_tls_words(error)) from error
@@ -293,7 +296,7 @@ class Upstreams:
             conn.close()
             raise
         self.open += 1
-        speaks = H2 if place.http2 and (tls is None or tls.alpn == H2) else HTTP1
+        speaks = H2 if place.http2 and (tls is None or conn.protocol == H2) else HTTP1
         self._speaks[place] = speaks
         if speaks == HTTP1:
             return _Http1Link(conn, place, self)
@@ -310,27 +313,28 @@ class Upstreams:
             self._shared[place].remove(link)
             self.open -= 1
 
-    async def _connected(self, place: Place, tls: Tls | None) -> Conn:
+    async def _connected(self, place: Place) -> Conn:
         why: Exception | None = None
         addresses = await self._resolver.resolve(place.host)
         for at, (family, address) in enumerate(addresses, 1):
             patience = ADDRESS_SECONDS if at < len(addresses) else math.inf
             with trio.move_on_after(patience):
                 try:
-                    return Conn(await _connected(family, (address, place.port)), tls)
+                    return Conn(await _connected(family, (address, place.port)), address)
                 except OSError as error:
                     why = error
-        raise UpstreamConnectError("the upstream cannot be reached") from why
+        raise _unreachable(why) from why
 
     def _tls(self, place: Place) -> Tls:
-        known = place.ca_file, place.http2
+        known = place.files, place.http2
         context = self._contexts.get(known)
         if context is None:
             # 30 to 100 ms each: built once, shared.
             try:
-                context = self._contexts[known] = client_context(place.ca_file or None)
-            except ConfigError as error:  # it was there when the configuration was read
-                raise UpstreamConnectError("the upstream's CA file cannot be read") from error
+                context = self._contexts[known] = client_context(*place.files)
+            except ConfigError as error:  # they were there when the configuration was read
+                words = "the files of certificates for the upstream cannot be read"
+                raise UpstreamConnectError(words) from error
             context.set_alpn_protocols([H2, HTTP1] if place.http2 else [HTTP1])
         return Tls(context, server_side=False, server_name=place.host)
 
@@ -376,13 +380,19 @@ class Upstreams:
             for one in tuple(shared):
                 one.tick(now, IDLE_SECONDS)
 
+    def renew(self) -> None:
+        """Read certificates anew from now on; connections that were made with the old ones are not kept."""
+        self._contexts.clear()
+        self.close()
+
     def close(self) -> None:
-        """Close all idle connections."""
+        """Close all idle connections; the others end with what is on them."""
         for idle in self._idle.values():
             while idle:
                 self.drop(idle.pop())
         for shared in self._shared.values():
             for one in tuple(shared):
+                one.retire()
                 if one.idle:
                     one.close()
 
@@ -393,7 +403,7 @@ def _place(upstream: Upstream) -> Place:
     secure = url.scheme == "https"
     http2 = upstream.http2 == "prior_knowledge" or (upstream.http2 == "auto" and secure)
     port = url.port or (443 if secure else 80)
-    return Place(url.scheme, url.hostname, port, upstream.ca_file, http2)
+    return Place(url.scheme, url.hostname, port, upstream.tls, http2)
 
 
 async def _connected(family: socket.AddressFamily, address: tuple[str, int]) -> socket.socket:
@@ -413,6 +423,12 @@ async def _connected(family: socket.AddressFamily, address: tuple[str, int]) -> 
         sock.close()
         raise
     return sock
+
+
+def _unreachable(why: Exception | None) -> UpstreamError:
+    if isinstance(why, OSError) and why.errno in SCARCE:
+        return Exhausted("the proxy is out of descriptors or memory")
+    return UpstreamConnectError("the upstream cannot be reached")
 
 
 def _tls_words(error: Exception) -> str:

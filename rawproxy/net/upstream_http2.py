@@ -86,6 +86,7 @@ class Http2Link:
         self._wire = Http2Client(limits, now=now)
         self._mux = Mux(conn, self._wire, self._never, UNACKNOWLEDGED_SECONDS)
         self._scope = trio.CancelScope()
+        self._retired = False
         self.used = False
         self.idle_since = now
 
@@ -96,7 +97,11 @@ class Http2Link:
     @property
     def has_room(self) -> bool:
         """Whether one more request may be sent on it now."""
-        return self._wire.usable and self._wire.room > 0 and not self._mux.conn.closed
+        return self._usable and self._wire.room > 0 and not self._mux.conn.closed
+
+    @property
+    def _usable(self) -> bool:
+        return self._wire.usable and not self._retired
 
     @property
     def idle(self) -> bool:
@@ -126,6 +131,10 @@ class Http2Link:
         self._mux.lose()
         self._mux.conn.close()
 
+    def retire(self) -> None:
+        """Take no further request, and end with the last one that is on it."""
+        self._retired = True
+
     def tick(self, now: float, idle_seconds: float) -> None:
         """Ask for a sign of life where one is due, give up where none came, close what nobody used."""
         asked = self._wire.waiting_for_pong
@@ -135,7 +144,7 @@ class Http2Link:
         elif self._mux.lanes and now - self._mux.heard_at >= PING_AFTER_SECONDS:
             self._wire.ping(now)
             self._mux.flush()
-        elif self.idle and (not self._wire.usable or now - self.idle_since >= idle_seconds):
+        elif self.idle and (not self._usable or now - self.idle_since >= idle_seconds):
             self.close()
 
     async def ask(self, head: RequestHead, body: bytes, clocks: Clocks) -> Http2Reply:
