@@ -15,18 +15,18 @@ that is the backpressure.
 from h2.errors import ErrorCodes
 
 from rawproxy.errors import HttpError
-from rawproxy.wire import h2frames as frames
-from rawproxy.wire.h2events import Events, Http2Error, Refused
-from rawproxy.wire.h2frames import LAST_STREAM, Frame, frame_header
-from rawproxy.wire.h2heads import (
+from rawproxy.wire.h2 import frames
+from rawproxy.wire.h2.events import Events, Http2Error, Refused
+from rawproxy.wire.h2.frames import LAST_STREAM, Frame, frame_header
+from rawproxy.wire.h2.heads import (
     Malformed,
     read_request,
     read_response,
     write_request,
     write_response,
 )
-from rawproxy.wire.h2side import Side
-from rawproxy.wire.h2stream import MAX_STREAMS, Stream
+from rawproxy.wire.h2.side import Side
+from rawproxy.wire.h2.stream import MAX_STREAMS, Stream
 from rawproxy.wire.http import Fields, RequestHead
 from rawproxy.wire.http1 import MAX_INTERIM, Limits
 from rawproxy.wire.terms import Terms

@@ -10,8 +10,8 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.settings import SettingCodes, Settings
 
-from rawproxy.wire.h2frames import MAX_FRAME, PREFACE
-from rawproxy.wire.h2stream import STREAM_WINDOW
+from rawproxy.wire.h2.frames import MAX_FRAME, PREFACE
+from rawproxy.wire.h2.stream import STREAM_WINDOW
 from rawproxy.wire.http1 import Limits
 
 __all__ = ["REMEMBERED", "TABLE_BYTES", "known_settings", "make_h2"]
@@ -43,7 +43,7 @@ def make_h2(limits: Limits, *, client_side: bool, streams: int) -> H2Connection:
     config = H2Configuration(
         client_side=client_side,
         header_encoding=None,
-        # All of it is done in `h2heads` and `outgoing`, for both versions of HTTP alike.
+        # All of it is done in `h2.heads` and `outgoing`, for both versions of HTTP alike.
         validate_inbound_headers=False,
         normalize_inbound_headers=False,
         validate_outbound_headers=False,

@@ -15,8 +15,8 @@ from struct import Struct
 import msgspec
 from h2.errors import ErrorCodes
 
-from rawproxy.wire.h2events import Http2Error
-from rawproxy.wire.h2floods import EMPTIES
+from rawproxy.wire.h2.events import Http2Error
+from rawproxy.wire.h2.floods import EMPTIES
 
 __all__ = [
     "ACK", "CONTINUATION", "DATA", "END_HEADERS", "END_STREAM", "GOAWAY", "HEADERS", "LAST_STREAM",

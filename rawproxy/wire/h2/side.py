@@ -28,14 +28,14 @@ from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 
 from rawproxy.errors import HttpError
-from rawproxy.wire import h2frames as frames
-from rawproxy.wire.h2blocks import BLOCK_FACTOR, BlockDecoder
-from rawproxy.wire.h2events import Events, Http2Error, Refused
-from rawproxy.wire.h2floods import Floods
-from rawproxy.wire.h2frames import MAX_FRAME, Frame, Guard, frame_header, write_frame
-from rawproxy.wire.h2heads import Malformed, check_trailers
-from rawproxy.wire.h2settings import known_settings, make_h2
-from rawproxy.wire.h2stream import MAX_CONNECTION_WINDOW, STREAM_WINDOW, Stream
+from rawproxy.wire.h2 import frames
+from rawproxy.wire.h2.blocks import BLOCK_FACTOR, BlockDecoder
+from rawproxy.wire.h2.events import Events, Http2Error, Refused
+from rawproxy.wire.h2.floods import Floods
+from rawproxy.wire.h2.frames import MAX_FRAME, Frame, Guard, frame_header, write_frame
+from rawproxy.wire.h2.heads import Malformed, check_trailers
+from rawproxy.wire.h2.settings import known_settings, make_h2
+from rawproxy.wire.h2.stream import MAX_CONNECTION_WINDOW, STREAM_WINDOW, Stream
 from rawproxy.wire.http import Body, End, Fields, Reset
 from rawproxy.wire.http1 import Limits
 
