@@ -47,8 +47,8 @@ _MAX_WINDOW = 2**31 - 1
 _STRAYS = 1024
 """Streams reset by us that are remembered. A peer that has not heard of so many is not listening."""
 
-_STRAY_COST = 64
-"""Bytes that a DATA frame for such a stream counts at least: its window bounds the frames, too."""
+_SMALL = 64
+"""Bytes: DATA below it for such a stream is a control frame, too. Its window bounds larger ones."""
 
 _ALL_READ = End()
 
@@ -288,7 +288,9 @@ class Side:
         left = self._strays.get(frame.stream)
         if left is None:
             raise Http2Error("DATA for a stream that had ended", ErrorCodes.STREAM_CLOSED)
-        left -= max(frame.size, _STRAY_COST)
+        if frame.size < _SMALL:
+            self._floods.control(self._now)
+        left -= frame.size
         if left < 0:
             raise Http2Error("too much DATA after a reset", ErrorCodes.ENHANCE_YOUR_CALM)
         self._strays[frame.stream] = left
