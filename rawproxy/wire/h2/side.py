@@ -59,7 +59,7 @@ class Side:
     Args:
         limits: of each message.
         client_side: whether requests are sent here, or come.
-        streams: at once; they size the window of the connection.
+        streams: at once, 1 or more; they size the window of the connection.
         now: seconds, on any steady clock.
 
     Attributes:
@@ -81,13 +81,12 @@ class Side:
         self._pinged = 0
         self._failure: Http2Error | None = None
         self._out: list[bytes] = []
-        self._most = max(_DEFAULT_WINDOW, min(streams * STREAM_WINDOW, MAX_CONNECTION_WINDOW))
+        self._most = min(streams * STREAM_WINDOW, MAX_CONNECTION_WINDOW)
         self._window = self._most  # bytes that the peer may still send
         self._credit = 0  # bytes acknowledged for which no WINDOW_UPDATE has been sent
         self._h2 = make_h2(limits, client_side=client_side, streams=streams)
         self._sync()
-        if self._most > _DEFAULT_WINDOW:
-            self._open_window(0, self._most - _DEFAULT_WINDOW)
+        self._open_window(0, self._most - _DEFAULT_WINDOW)
         self._handlers: dict[int, Callable[[Frame, Events], None]] = {
             frames.DATA: self._on_data,
             frames.HEADERS: self._on_headers,
@@ -485,8 +484,7 @@ class Side:
 
     def _sync(self) -> None:
         """Take over what h2 has written. After every call of h2's, so that the order is kept."""
-        if data := self._h2.data_to_send():
-            self._out.append(data)
+        self._out.append(self._h2.data_to_send())
 
 
 def _number(payload: bytes) -> int:
