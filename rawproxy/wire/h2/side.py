@@ -22,6 +22,7 @@ for each stream it may have, but never more than MAX_CONNECTION_WINDOW: so up to
 readers stand still cannot starve another one.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from h2.errors import ErrorCodes
@@ -53,7 +54,7 @@ _SMALL = 64
 _ALL_READ = End()
 
 
-class Side:
+class Side(ABC):
     """One side of a connection; see `Http2Server` and `Http2Client`.
 
     Args:
@@ -208,28 +209,39 @@ class Side:
 
     # What the two sides do differently.
 
+    @abstractmethod
     def _on_new_head(self, frame: Frame, fields: Fields, events: Events) -> None:
-        raise NotImplementedError
+        """Take a head for a stream that is not open."""
 
+    @abstractmethod
     def _on_next_head(self, stream: Stream, frame: Frame, fields: Fields, events: Events) -> None:
-        raise NotImplementedError
+        """Take a head for a stream that is open."""
 
+    @abstractmethod
     def _on_goaway(self, frame: Frame, events: Events) -> None:
-        raise NotImplementedError
+        """Learn that the peer takes no more streams."""
 
+    @abstractmethod
     def _is_idle(self, stream: int) -> bool:
-        raise NotImplementedError
+        """Whether a stream was never opened."""
 
+    @abstractmethod
     def _end_ours(self, stream: Stream) -> None:
-        raise NotImplementedError
+        """Note that all was sent on a stream."""
 
+    @abstractmethod
     def _is_waiting(self, stream: Stream) -> bool:
         """Whether the caller has to be told when this stream is reset."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _last_taken(self) -> int:
         """Return the highest stream of the peer's that we took up."""
-        raise NotImplementedError
+
+    def _note_reset(self, stream: Stream) -> None:  # noqa: B027
+        """Learn that the peer has given up a stream."""
+
+    def _on_pong(self, payload: bytes) -> None:  # noqa: B027
+        """Learn that a PING of ours was answered."""
 
     # Frames.
 
@@ -339,9 +351,6 @@ class Side:
         self._forget(stream)
         self._tell_reset(stream, int.from_bytes(frame.payload, "big"), events)
 
-    def _note_reset(self, stream: Stream) -> None:
-        """Learn that the peer has given up a stream."""
-
     def _on_settings(self, frame: Frame, events: Events) -> None:  # noqa: ARG002
         self._floods.control(self._now)
         if not frame.flags & frames.ACK:
@@ -357,9 +366,6 @@ class Side:
                 self._on_pong(frame.payload)
         else:
             self._out.append(write_frame(frames.PING, frames.ACK, 0, frame.payload))
-
-    def _on_pong(self, payload: bytes) -> None:
-        """Learn that a PING of ours was answered."""
 
     def _on_window_update(self, frame: Frame, events: Events) -> None:
         self._floods.window_update()

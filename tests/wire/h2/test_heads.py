@@ -319,13 +319,10 @@ def test_secrets_stay_out_of_the_table(name: bytes) -> None:
      (b"a", b"b\r\nc: d"), (b"a", b"b\n"), (b"a", b"\0"), (b"a", b"\x7f"), (b"a", b"\r"), (b"a", b"\x01")],
 )  # fmt: skip
 def test_what_never_goes_out(field: tuple[bytes, bytes]) -> None:
-    for write in (
-        lambda: write_response(200, [field]),
-        lambda: write_request(RequestHead(b"GET", b"/", [(b"host", b"h"), field]), b"http"),
-    ):
-        with pytest.raises(HttpError) as caught:
-            write()
-        assert caught.value.status == 500
+    with pytest.raises(HttpError, match="a header field that must not be sent"):
+        write_response(200, [field])
+    with pytest.raises(HttpError, match="a header field that must not be sent"):
+        write_request(RequestHead(b"GET", b"/", [(b"host", b"h"), field]), b"http")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rawproxy.wire.h2.side import Side
 from rawproxy.wire.h2.stream import MAX_CONNECTION_WINDOW, STREAM_WINDOW
 from rawproxy.wire.http1 import Limits
 from rawproxy.wire.http2 import Http2Error
@@ -621,18 +620,15 @@ def test_settings_are_acknowledged_once_each() -> None:
 def test_the_oldest_ping_without_answer() -> None:
     peer = server()
     peer.send()
-    assert peer.side.waiting_for_pong is None
+    seen = [peer.side.waiting_for_pong]
     peer.side.ping(5.0)
     peer.side.ping(6.0)
-    first, second = peer.read("PING")
-    assert first.payload != second.payload
-    assert peer.side.waiting_for_pong == 5.0
-    peer.send(ping(flags=ACK))
-    assert peer.side.waiting_for_pong == 5.0
-    peer.send(ping(first.payload, flags=ACK))
-    assert peer.side.waiting_for_pong == 6.0
-    peer.send(ping(first.payload, flags=ACK), ping(second.payload, flags=ACK))
-    assert peer.side.waiting_for_pong is None
+    first, second = [one.payload for one in peer.read("PING")]
+    assert first != second
+    for answers in ([], [b"unasked."], [first], [first, second]):
+        peer.send(*[ping(answer, flags=ACK) for answer in answers])
+        seen.append(peer.side.waiting_for_pong)
+    assert seen == [None, 5.0, 5.0, 6.0, None]
 
 
 def test_what_is_half_is_partial() -> None:
@@ -687,14 +683,3 @@ def test_no_error_quotes_what_came(case: tuple[str, str, list[bytes], str]) -> N
         peer.side.feed(peer.opening + b"".join(case[2]), 0.0)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
-
-
-def test_a_side_by_itself_is_none() -> None:
-    """What the two sides do differently has no common answer."""
-    side = Side(Limits(), client_side=False, streams=1, now=0.0)
-    for name, arguments in {
-        "_on_new_head": [None] * 3, "_on_next_head": [None] * 4, "_on_goaway": [None] * 2,
-        "_is_idle": [1], "_end_ours": [None], "_is_waiting": [None], "_last_taken": [],
-    }.items():  # fmt: skip
-        with pytest.raises(NotImplementedError):
-            getattr(side, name)(*arguments)
