@@ -689,3 +689,65 @@ def test_a_window_of_h2s_is_kept() -> None:
     assert side.body(number, bytes(11)) == 10
     swap(side, other)
     assert side.body(number, b"x") == 1
+
+
+# Whatever happens.
+
+STREAM = st.sampled_from([1, 3, 5, 2, 0])
+SOME_FRAMES = st.one_of(
+    st.builds(get, STREAM, end=st.booleans()),
+    st.builds(ok, STREAM, end=st.booleans()),
+    st.builds(headers, STREAM, st.sampled_from([[], [("x", "y")], [(":status", "103")]]), end=st.booleans()),
+    st.builds(data, STREAM, st.binary(max_size=3), end=st.booleans()),
+    st.builds(rst, STREAM, st.sampled_from([0, 7, 8])),
+    st.builds(window, STREAM, st.sampled_from([0, 1, 2**31 - 1])),
+    st.builds(goaway, STREAM),
+    st.builds(lambda value: setting((WINDOW, value)), st.sampled_from([0, 9, 2**31 - 1])),
+    st.builds(lambda value: setting((STREAMS, value)), st.integers(0, 4)),
+)  # fmt: skip
+SOME_CALLS = st.tuples(
+    st.sampled_from(["head", "body", "end", "reset", "acknowledge", "ping", "drain"]), STREAM
+)
+
+
+def call(side: Side, name: str, stream: int) -> None:
+    match name:
+        case "head" if isinstance(side, Http2Server):
+            # A second final head is the caller's mistake, so here the first one is interim.
+            side.head(stream, 103 if stream in (1, 2) else 200, []) if not began(
+                side, stream
+            ) else None
+        case "head" if isinstance(side, Http2Client) and side.room:
+            side.request(HEAD, b"https", end=stream == 1)
+        case "body" if not isinstance(side, Http2Server) or began(side, stream):
+            side.body(stream, b"hello")
+        case "end" if not isinstance(side, Http2Server) or began(side, stream):
+            side.end(stream)
+        case "reset":
+            side.reset(stream, 8)
+        case "acknowledge":
+            side.acknowledge(stream, 3)
+        case "ping":
+            side.ping(0.0)
+        case "drain" if isinstance(side, Http2Server):
+            side.drain(0.0)
+
+
+def began(side: Side, stream: int) -> bool:
+    return stream not in side._streams or side._streams[stream].began
+
+
+@given(st.booleans(), st.lists(SOME_FRAMES | SOME_CALLS, max_size=25))
+def test_whatever_happens_only_the_connection_breaks(
+    serves: bool, steps: list[bytes | tuple[str, int]]
+) -> None:
+    """No order of frames and calls raises anything else, or opens a window by more than came."""
+    peer = server(streams=2) if serves else asked(1)
+    for step in steps:
+        if isinstance(step, bytes):
+            told = peer.send(step)
+            assert not told or not told[-1].startswith("broken") or peer.side.gone
+        else:
+            call(peer.side, *step)
+        peer.read()
+        assert peer.side.open <= (3 if serves else 100)

@@ -355,6 +355,8 @@ class Side(ABC):
         self._floods.control(self._now)
         if not frame.flags & frames.ACK:
             payload = known_settings(frame.payload)
+            # h2 would refuse a window too large for a stream that has ended: this lets it forget.
+            _ = self._h2.open_inbound_streams
             self._h2.receive_data(write_frame(frames.SETTINGS, 0, 0, payload))
             self._sync()
             self._settled = True

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from rawproxy.wire.h2.stream import MAX_CONNECTION_WINDOW, STREAM_WINDOW
 from rawproxy.wire.http1 import Limits
-from rawproxy.wire.http2 import Http2Error
+from rawproxy.wire.http2 import Http2Error, Http2Server
 from tests.wire.h2peer import (
     ACK,
     CONNECT,
+    END_HEADERS,
     END_STREAM,
     FRAME,
     GET,
@@ -30,6 +31,7 @@ from tests.wire.h2peer import (
     TABLE,
     WINDOW,
     Peer,
+    Seen,
     asked,
     block,
     client,
@@ -558,6 +560,56 @@ def test_a_window_grows_with_the_setting() -> None:
     assert peer.side.body(1, b"x") == 0
     peer.send(setting((WINDOW, 5)))
     assert peer.side.body(1, bytes(9)) == 5
+
+
+@pytest.mark.parametrize("serves", [True, False])
+def test_a_window_too_large_for_a_stream_that_has_ended(serves: bool) -> None:
+    """Only the windows of streams that are open grow with the setting."""
+    peer = server() if serves else asked(1)
+    peer.send(get() if serves else ok(), window(1, TOP - 65535))
+    if isinstance(peer.side, Http2Server):
+        peer.side.head(1, 200, [], end=True)
+    else:
+        peer.side.end(1)
+        peer.send(data(1, end=True))
+    assert peer.outcome([setting((WINDOW, 65536))]) == ""
+
+
+def test_a_table_that_the_peer_does_not_want() -> None:
+    """RFC 7541 4.2: the next head says that the table has become smaller."""
+    peer = server(settings=setting((TABLE, 0)))
+    peer.decoder.max_allowed_table_size = 0
+    peer.send(get(1), get(3))
+    assert isinstance(peer.side, Http2Server)
+    for number in (1, 3):
+        peer.side.head(number, 200, [(b"a", b"b")])
+        (head,) = peer.read("HEADERS")
+        assert peer.fields(head) == [(b":status", b"200"), (b"a", b"b")]
+    assert peer.decoder.header_table_size == 0
+
+
+def test_a_table_of_ours_is_never_large() -> None:
+    peer = server(settings=setting((TABLE, 2**32 - 1)))
+    peer.send(*[get(number) for number in range(1, 199, 2)])
+    assert isinstance(peer.side, Http2Server)
+    for number in range(1, 199, 2):
+        peer.side.head(number, 200, [(b"a", bytes([97 + number % 26]) * 100 + b"%d" % number)])
+        peer.fields(peer.read("HEADERS")[0])
+    assert peer.decoder.header_table_size == 4096
+
+
+def test_a_long_head_goes_out_in_frames_of_16_kib() -> None:
+    peer = server()
+    peer.send(get(1))
+    assert isinstance(peer.side, Http2Server)
+    peer.side.head(1, 200, [(b"a", b"b" * 40_000)], end=True)
+    _, first, last = peer.read()
+    assert (first.kind, first.flags, last.kind, last.flags) == (
+        "HEADERS", END_STREAM, "CONTINUATION", END_HEADERS,
+    )  # fmt: skip
+    assert len(first.payload) == 16384
+    whole = Seen("HEADERS", 5, 1, first.payload + last.payload)
+    assert peer.fields(whole) == [(b":status", b"200"), (b"a", b"b" * 40_000)]
 
 
 def test_no_bytes_are_no_frame() -> None:
