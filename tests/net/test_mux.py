@@ -37,6 +37,11 @@ class Server:
         if isinstance(event, Refused):
             lane.on(event)
 
+    async def read_on(self) -> None:
+        """Read until the client leaves, or until cancelled."""
+        while await self.mux.read():
+            pass
+
     async def until_lanes(self, count: int) -> list[Lane]:
         """Read until so many requests have begun."""
         while len(self.lanes) < count:
@@ -111,9 +116,10 @@ async def test_a_stream_without_window_holds_no_other_up() -> None:
         peer.state.increment_flow_control_window(1000, numbers[0])
         await peer.flush()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(server.mux.read)
+            nursery.start_soon(server.read_on)
             while not await lanes[0].flush_some():
                 pass
+            nursery.cancel_scope.cancel()
         await peer.head(numbers[0])
         assert await peer.rest(numbers[0]) == (b"a" * 100, True)
 
@@ -146,25 +152,26 @@ async def test_what_came_is_acknowledged_once_it_was_used() -> None:
         await peer.head_of_settings()
         before = peer.state.local_flow_control_window(number)
         await peer.send_body(number, b"x" * 40_000, ends=False)
-        got = b""
-        while len(got) < 40_000:
-            await server.mux.read()
-            got += await lane.receive()
-        server.mux.flush()
-        acknowledged = trio.Event()
-
-        async def use() -> None:
-            assert not await lane.receive()
-            acknowledged.set()
-
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.read_on)
+            got = b""
+            while len(got) < 40_000:
+                got += await lane.receive()
+            await trio.testing.wait_all_tasks_blocked()
+            ended: list[bytes] = []
+
+            async def use() -> None:
+                ended.append(await lane.receive())
+
             nursery.start_soon(use)
             while peer.state.local_flow_control_window(number) < before - 8000:
                 await peer._turn()
+            assert not ended
             await peer.send_body(number, b"")
-            while not acknowledged.is_set():
-                await server.mux.read()
+            while not ended:
                 await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+        assert ended == [b""]
         assert lane.whole
 
 
