@@ -16,7 +16,7 @@ def test_a_few_of_each(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out)
     assert (found["begun"], found["whole"], found["lost"]) == (80, 80, 0)
     assert found["at_upstream"] == 80
-    assert found["bytes_per_stream"] > 0
+    assert found["held_bytes"] > 0
 
 
 def test_a_reply_is_whole_only_with_its_end() -> None:
