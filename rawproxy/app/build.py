@@ -137,6 +137,7 @@ def _upstream(name: str, given: UpstreamConfig, pool: KeyPool, rows: tuple[Row, 
         given.api_version,
         given.text_field,
         rows,
+        given.http2,
     )
 
 

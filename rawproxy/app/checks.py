@@ -45,7 +45,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _ENGINE_ONLY = ("engine", "tokens_per_second", "first_token_seconds")
 _HOST_ONLY = (
     "base_url", "keys", "dialects", "ca_file", "client_certificate", "client_key", "headers",
-    "forward", "scope", "region", "project", "api_version", "text_field",
+    "forward", "http2", "scope", "region", "project", "api_version", "text_field",
 )  # fmt: skip
 _ONE_PROVIDER = {
     # a key that means something to some providers only

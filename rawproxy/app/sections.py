@@ -12,6 +12,7 @@ from rawproxy.gateway.access import Caller
 from rawproxy.gateway.keys import Secret
 from rawproxy.gateway.limits import Limits
 from rawproxy.gateway.liveness import Timing
+from rawproxy.gateway.providers import Http2
 from rawproxy.gateway.route import Route
 
 __all__ = [
@@ -98,6 +99,7 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         client_key: PEM file, of that certificate.
         headers: fields added to each request.
         models: the client's name of a model -> the upstream's.
+        http2: `auto` where TLS agrees on it, `never`, or `prior_knowledge` without asking.
         forward: in access mode `forward`, the client's own credential may go here.
         scope: the account whose seals it opens; None for not known.
         region: of AWS or Google Cloud (providers `bedrock` and `vertex` only).
@@ -118,6 +120,7 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     client_key: str = ""
     headers: dict[str, Secret] = {}
     models: dict[str, str] = {}
+    http2: Http2 = "auto"
     forward: bool = False
     scope: str | None = None
     region: str = ""

@@ -15,7 +15,6 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import trio
 
@@ -35,17 +34,13 @@ from rawproxy.errors import ConfigError
 from rawproxy.gateway.access import Doors
 from rawproxy.gateway.record import Record
 from rawproxy.net.conn import Conn
-from rawproxy.net.downstream import Downstream
 from rawproxy.net.drive import Sweeper
 from rawproxy.net.listen import Connections, accept, open_tcp, open_unix
 from rawproxy.net.response import Handler
 from rawproxy.net.server import Server
 from rawproxy.net.upstream import Upstreams
-from rawproxy.net.welcome import Entrance, Serving, welcome
+from rawproxy.net.welcome import AnyDownstream, Entrance, Serving, welcome
 from rawproxy.wire.fields import is_loopback
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Proxy", "main", "open_proxy", "run_in_thread"]
 
@@ -99,6 +94,7 @@ class Proxy:
             ConfigError: an address cannot be had.
         """
         nursery.start_soon(self._sweeper.sweep)
+        await nursery.start(self._server.upstreams.run)
         config = self.config.server
         opened = [(text, sock) for text in config.listen for sock in await _bind(text)]
         admin = await _bind(self.config.admin.listen) if self.config.admin.listen else []
@@ -226,7 +222,7 @@ class Proxy:
 
         connections = self._connections if drains else self._admin_connections
 
-        async def greet(conn: Conn) -> Downstream:
+        async def greet(conn: Conn) -> AnyDownstream:
             limits = self.config.server.limits
             serving = Serving(limits, handler, self._server.refuse)
             return await welcome(conn, self._entrance_of(sock, drains), serving)

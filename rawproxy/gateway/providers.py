@@ -4,7 +4,7 @@ Layer: gateway. A new host of a known dialect is one row of `PROVIDERS`.
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from urllib.parse import SplitResult, quote, urlsplit
 
 import msgspec
@@ -27,9 +27,12 @@ from rawproxy.gateway.keys import KeyPool, Secret
 from rawproxy.wire import ndjson, sigv4
 from rawproxy.wire.http import Fields
 
-__all__ = ["PROVIDERS", "Provider", "Request", "TlsFiles", "Upstream", "Wanted"]
+__all__ = ["PROVIDERS", "Http2", "Provider", "Request", "TlsFiles", "Upstream", "Wanted"]
 
 MESSAGES = "anthropic_messages"
+
+Http2 = Literal["auto", "never", "prior_knowledge"]
+"""Whether HTTP/2 is spoken to an upstream: where TLS agrees on it, never, or without asking."""
 
 _OPENAI = ("openai_chat", "openai_responses", "openai_completions")
 _ANTHROPIC = (MESSAGES, "anthropic_complete")
@@ -147,6 +150,7 @@ class Upstream(msgspec.Struct, frozen=True, eq=False):
         api_version: (azure) the date of the API that names deployments in the path; "" for v1.
         text_field: (plain_text) the field of each line that holds the text; "" for bare text.
         rows: what the operator says of models, before our own table.
+        http2: whether HTTP/2 is spoken: where TLS agrees on it, never, or without asking.
     """
 
     name: str
@@ -165,6 +169,7 @@ class Upstream(msgspec.Struct, frozen=True, eq=False):
     api_version: str = ""
     text_field: str = ""
     rows: tuple[Row, ...] = ()
+    http2: Http2 = "auto"
 
     @property
     def serves(self) -> tuple[str, ...]:

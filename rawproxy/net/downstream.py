@@ -122,7 +122,13 @@ class Downstream:
         self.idle_scope: trio.CancelScope | None = None
         """Set while the connection waits for a request: a drain may cancel it there."""
         self.draining = False
-        self._served = False
+        self._served = 0
+
+    def drain(self) -> None:
+        """Take no new requests, and close when the one that runs is done."""
+        self.draining = True
+        if self.idle_scope is not None:
+            self.idle_scope.cancel()
 
     async def serve(self) -> None:
         """Serve requests until one side closes."""
@@ -143,10 +149,11 @@ class Downstream:
         except HttpError as error:
             await self._answer_broken(error)
             return False
-        self._served = True
+        self._served += 1
         if request is None:
             return False
-        keep = self._reader.keep_alive and not self.draining
+        last = self._served >= self._limits.requests_per_connection
+        keep = self._reader.keep_alive and not last and not self.draining
         response = self._response(request.head, keep_alive=keep)
         await self._handler(request, response)
         return response.keep_alive and not self.conn.closed

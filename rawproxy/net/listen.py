@@ -15,8 +15,7 @@ from pathlib import Path
 import trio
 
 from rawproxy.net.conn import SCARCE, UNACKNOWLEDGED_SECONDS, Conn, tune
-from rawproxy.net.downstream import Downstream
-from rawproxy.net.welcome import Unwelcome, Why
+from rawproxy.net.welcome import AnyDownstream, Unwelcome, Why
 
 __all__ = ["BACKLOG", "Connections", "Greet", "accept", "open_tcp", "open_unix", "peer_of"]
 
@@ -28,7 +27,7 @@ BACKLOG = 4096
 PAUSE_SECONDS = 0.1
 """After running out of descriptors or memory: some connection has to end first."""
 
-Greet = Callable[[Conn], Awaitable[Downstream]]
+Greet = Callable[[Conn], Awaitable[AnyDownstream]]
 """Brings a connection to its first request, and makes our side of it. Unwelcome: it came to nothing."""
 
 
@@ -111,7 +110,7 @@ class Connections:
         self._most = most
         self._count = 0
         self._greeted: set[trio.CancelScope] = set()  # on their way to their first request
-        self._open: set[Downstream] = set()
+        self._open: set[AnyDownstream] = set()
         self._draining = False
         self._empty = trio.Event()
         self.refused = refused
@@ -132,8 +131,9 @@ class Connections:
             if downstream is not None:
                 await self._serve(downstream)
         except Unwelcome as error:
-            self.refused(error.why)
-            _log.info("a connection from %s came to nothing: %s", conn.peer, error)
+            if error.why != "left":
+                self.refused(error.why)
+                _log.info("a connection from %s came to nothing: %s", conn.peer, error)
         except Exception:
             _log.exception("a connection ended by a fault of ours")
         finally:
@@ -142,7 +142,7 @@ class Connections:
             if self._draining and not self._count:
                 self._empty.set()
 
-    async def _greet(self, conn: Conn, greet: Greet) -> Downstream | None:
+    async def _greet(self, conn: Conn, greet: Greet) -> AnyDownstream | None:
         """Return what serves `conn`; None when a drain came before its first request."""
         with trio.CancelScope() as scope:
             self._greeted.add(scope)
@@ -153,7 +153,7 @@ class Connections:
             return None if self._draining else downstream
         return None
 
-    async def _serve(self, downstream: Downstream) -> None:
+    async def _serve(self, downstream: AnyDownstream) -> None:
         self._open.add(downstream)
         try:
             await downstream.serve()
@@ -166,9 +166,7 @@ class Connections:
         for scope in self._greeted:
             scope.cancel()
         for downstream in tuple(self._open):
-            downstream.draining = True
-            if downstream.idle_scope is not None:
-                downstream.idle_scope.cancel()
+            downstream.drain()
         if self._count:
             await self._empty.wait()
 

@@ -17,20 +17,36 @@ from rawproxy.errors import WireError
 from rawproxy.gateway.limits import Limits
 from rawproxy.net.conn import Conn
 from rawproxy.net.downstream import Downstream
+from rawproxy.net.downstream_http2 import Http2Downstream
 from rawproxy.net.response import Handler, Refuse
 from rawproxy.wire.client_hello import server_name
 from rawproxy.wire.proxy_protocol import HeaderReader
 from rawproxy.wire.tls import Certificates
 
-__all__ = ["PROTOCOLS", "Entrance", "Network", "Serving", "Unwelcome", "Why", "speak", "welcome"]
+__all__ = [
+    "PROTOCOLS",
+    "AnyDownstream",
+    "Entrance",
+    "Network",
+    "Serving",
+    "Unwelcome",
+    "Why",
+    "speak",
+    "welcome",
+]
 
-PROTOCOLS = ("http/1.1",)
+PROTOCOLS = ("h2", "http/1.1")
 """What TLS clients may choose from (ALPN), the preferred one first. `speak` serves each of them."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-Why = Literal["full", "proxy_header", "tls", "late"]
-"""Why a connection came to nothing before any request."""
+Why = Literal["full", "proxy_header", "tls", "late", "left"]
+"""Why a connection came to nothing before any request. Those that just `left` are no news."""
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+"""What a client on HTTP/2 begins with, where TLS has agreed on nothing (RFC 9113 3.4)."""
+
+AnyDownstream = Downstream | Http2Downstream
 
 
 class Unwelcome(Exception):
@@ -82,7 +98,7 @@ class Serving:
     refuse: Refuse
 
 
-async def welcome(conn: Conn, entrance: Entrance, serving: Serving) -> Downstream:
+async def welcome(conn: Conn, entrance: Entrance, serving: Serving) -> AnyDownstream:
     """Bring a connection to the point where it may send requests.
 
     Raises:
@@ -98,13 +114,37 @@ async def welcome(conn: Conn, entrance: Entrance, serving: Serving) -> Downstrea
     return await speak(conn, serving)
 
 
-async def speak(conn: Conn, serving: Serving) -> Downstream:
+async def speak(conn: Conn, serving: Serving) -> AnyDownstream:
     """Return our side of a connection, in the HTTP version that its client speaks.
 
     The one place that decides it: by `conn.protocol` (ALPN), or by the client's first bytes, which
     `conn.unread` gives back.
+
+    Raises:
+        Unwelcome: it sent nothing, or nothing more.
     """
-    return Downstream(conn, serving.limits, serving.handler, serving.refuse)
+    protocol = conn.protocol or await _sniff(conn, serving.limits)
+    kind = Http2Downstream if protocol == "h2" else Downstream
+    return kind(conn, serving.limits, serving.handler, serving.refuse)
+
+
+async def _sniff(conn: Conn, limits: Limits) -> str:
+    """Return which HTTP the first bytes are; they are left for its reader (RFC 9113 3.3)."""
+    data = b""
+    with trio.move_on_after(limits.idle_seconds) as patience:
+        while data == PREFACE[: len(data)] and len(data) < len(PREFACE):
+            try:
+                more = await conn.receive()
+            except OSError as error:
+                raise Unwelcome("left", error) from error
+            if not more:
+                break  # HTTP/1.1 knows what to say of what there is
+            data += more
+            patience.deadline = trio.current_time() + limits.head_seconds
+    if not data:
+        raise Unwelcome("left", "no request came")
+    conn.unread(data)
+    return "h2" if data.startswith(PREFACE) else "http/1.1"
 
 
 async def _read_header(conn: Conn) -> None:
