@@ -64,11 +64,12 @@ async def healthy(proxy: Proxy, context: ssl.SSLContext) -> bool:
 
 
 async def ends(stream: trio.abc.ReceiveStream) -> bytes:
-    """What comes until the end, however that looks."""
+    """What comes until the end, however that looks; our own side is closed then, too."""
     got = b""
     with suppress(trio.BrokenResourceError):
         while data := await stream.receive_some(4096):
             got += data
+    await trio.aclose_forcefully(stream)
     return got
 
 
@@ -219,17 +220,19 @@ async def test_a_handshake_within_the_limit(
     ca: trustme.CA, tls: dict[str, Any], autojump_clock: MockClock
 ) -> None:
     """The limit is for the handshake: what follows has its own ones."""
-    async with open_proxy(engine(tls=tls, limits={"handshake_seconds": 4})) as proxy:
-        async with await trio.open_tcp_stream("127.0.0.1", port_of(proxy.urls[0])) as plain:
-            await trio.sleep(3.9)
-            stream: Any = trio.SSLStream(
-                plain, client_context(ca), server_hostname="localhost", https_compatible=True
-            )
-            await stream.do_handshake()
-            await trio.sleep(100)
-            link = Client(stream)
-            await link.send("GET", "/healthz")
-            assert (await link.response()).status == 200
+    async with (
+        open_proxy(engine(tls=tls, limits={"handshake_seconds": 4})) as proxy,
+        await trio.open_tcp_stream("127.0.0.1", port_of(proxy.urls[0])) as plain,
+    ):
+        await trio.sleep(3.9)
+        stream: Any = trio.SSLStream(
+            plain, client_context(ca), server_hostname="localhost", https_compatible=True
+        )
+        await stream.do_handshake()
+        await trio.sleep(100)
+        link = Client(stream)
+        await link.send("GET", "/healthz")
+        assert (await link.response()).status == 200
 
 
 async def test_a_client_that_is_cut_off_has_left(ca: trustme.CA, tls: dict[str, Any]) -> None:
@@ -292,7 +295,7 @@ async def test_new_certificates_are_for_new_connections(
         assert await healthy(here.proxy, client_context(newer))
         with pytest.raises(trio.BrokenResourceError):
             await dial(here.url, client_context(ca))
-        Path(tls["key"]).write_text("no key")
+        await trio.Path(tls["key"]).write_text("no key")
         with pytest.raises(ConfigError, match=r"localhost\.key holds no private key"):
             here.proxy.reload(here.proxy.config)
         assert await healthy(here.proxy, client_context(newer))
@@ -373,7 +376,7 @@ async def test_a_header_has_the_limit_of_the_handshake(autojump_clock: MockClock
 async def test_from_anybody_else_a_header_is_none() -> None:
     async with open_proxy(engine(proxy_protocol=["10.0.0.0/8", "2001:db8::/32"])) as proxy:
         plain = await trio.open_tcp_stream("127.0.0.1", port_of(proxy.urls[0]))
-        await plain.send_all(HEADER)
+        await plain.send_all(HEADER + b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
         assert (await ends(plain)).startswith(b"HTTP/1.1 400")
 
 
@@ -399,15 +402,17 @@ async def test_one_connection_too_many_is_closed_at_once(
     ca: trustme.CA, tls: dict[str, Any]
 ) -> None:
     """Those that have not shaken hands count, too."""
-    async with open_proxy(engine(tls=tls, limits={"connections": 2})) as proxy:
-        async with await trio.open_tcp_stream("127.0.0.1", port_of(proxy.urls[0])):
-            link = await client(proxy.urls[0], client_context(ca))
-            third = await trio.open_tcp_stream("127.0.0.1", port_of(proxy.urls[0]))
-            assert await ends(third) == b""
-            assert refused(proxy, "full") == 1
-            await link.send("GET", "/healthz")
-            assert (await link.response()).status == 200
-            await link.aclose()
+    async with (
+        open_proxy(engine(tls=tls, limits={"connections": 2})) as proxy,
+        await trio.open_tcp_stream("127.0.0.1", port_of(proxy.urls[0])),
+    ):
+        link = await client(proxy.urls[0], client_context(ca))
+        third = await trio.open_tcp_stream("127.0.0.1", port_of(proxy.urls[0]))
+        assert await ends(third) == b""
+        assert refused(proxy, "full") == 1
+        await link.send("GET", "/healthz")
+        assert (await link.response()).status == 200
+        await link.aclose()
 
 
 async def test_a_client_that_resets_during_the_handshake(tls: dict[str, Any]) -> None:

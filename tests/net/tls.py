@@ -45,7 +45,11 @@ async def dial(
     if before:
         await plain.send_all(before)
     stream = trio.SSLStream(plain, context, server_hostname=name, https_compatible=True)
-    await stream.do_handshake()
+    try:
+        await stream.do_handshake()
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
     return stream
 
 

@@ -1,6 +1,7 @@
 """PROXY headers of both versions: what each says, where each limit is, and that no cut matters."""
 
 import ipaddress
+import itertools
 import struct
 
 import pytest
@@ -87,7 +88,7 @@ def read(data: bytes, cuts: list[int]) -> tuple[str, bytes] | str:
     reader = HeaderReader()
     rest = b""
     try:
-        for start, end in zip(bounds, bounds[1:], strict=False):
+        for start, end in itertools.pairwise(bounds):
             if reader.done:
                 rest += data[start:end]
             else:
