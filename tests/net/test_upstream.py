@@ -1,5 +1,7 @@
 """The pool of upstream connections: when one is used again, and when it is not."""
 
+import errno
+import os
 import socket
 
 import pytest
@@ -124,18 +126,27 @@ async def test_an_upstream_that_answers_before_it_has_read_all(status: int) -> N
         nursery.cancel_scope.cancel()
 
 
-async def test_no_descriptor_left_is_a_bad_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("number", "status", "after"),
+    [(errno.EMFILE, 503, "1"), (errno.ENFILE, 503, "1"), (errno.ENOBUFS, 503, "1"),
+     (errno.ENOMEM, 503, "1"), (errno.ECONNREFUSED, 502, None)],
+)  # fmt: skip
+async def test_no_descriptor_left_is_told_apart_from_a_bad_gateway(
+    number: int, status: int, after: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is nobody's fault, and passes: worth another try soon."""
     async with world({"a": plays(whole(200, BODY)), "b": plays(whole(200, BODY))}, CHAT) as here:
 
         async def none_left(*arguments: object) -> None:
             await trio.lowlevel.checkpoint()
-            raise OSError(24, "Too many open files")
+            raise OSError(number, os.strerror(number))
 
         monkeypatch.setattr(pool, "_connected", none_left)
         got = await ask(here.url, PATH[CHAT], call(CHAT, stream=False))
         await here.kept()
-        assert got.status == 502
-        assert [note.ended for note in here.record.attempts] == ["server", "server"]
+        assert (got.status, got.fields.get("retry-after")) == (status, after)
+        kind = "overloaded" if status == 503 else "server"
+        assert [note.ended for note in here.record.attempts] == [kind, kind]
 
 
 async def test_a_dead_address_gives_way_to_the_next(autojump_clock: MockClock) -> None:

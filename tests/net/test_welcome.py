@@ -89,6 +89,7 @@ async def test_a_stream_over_tls(ca: trustme.CA, tls: dict[str, Any]) -> None:
         assert (await link.response()).status == 200
         assert await link.stream.receive_some(10) == b""
         await link.aclose()
+        await here.kept(2)
         assert here.records[0].client == "127.0.0.1"
 
 
@@ -430,4 +431,5 @@ async def test_a_client_that_resets_during_the_handshake(tls: dict[str, Any]) ->
 async def test_plain_listeners_ask_nothing() -> None:
     async with world(GOOD, CHAT) as here:
         assert (await ask(here.url, PATH[CHAT], call(CHAT))).status == 200
+        await here.kept()
         assert here.record.client == "127.0.0.1"
