@@ -280,14 +280,24 @@ def test_each_file_of_certificates_that_is_wrong_is_named(ca: trustme.CA, tmp_pa
     shown = {"client_certificate": first["certificate"], "client_key": gone}
     found = faults({"server": {"tls": tls}, **upstream(**shown)})
     assert found == [
-        f"f: server.tls.key: {second['key']} does not belong to {first['certificate']}, "
-        "must be its private key",
-        f"f: server.tls.more[1].certificate: {gone} cannot be read (No such file or directory), "
-        "must be a certificate and its chain (PEM)",
-        f"f: server.tls.more[2].key: {second['certificate']} holds no private key, "
-        "must be a private key (PEM)",
-        f"f: server.tls.client_ca: {first['key']} holds no certificate, "
-        "must be a file of certificates (PEM)",
-        f"f: upstreams.u.client_key: {gone} cannot be read (No such file or directory), "
-        "must be a private key (PEM)",
+        (
+            f"f: server.tls.key: {second['key']} does not belong to {first['certificate']}, "
+            "must be its private key"
+        ),
+        (
+            f"f: server.tls.more[1].certificate: {gone} cannot be read (No such file or directory), "
+            "must be a certificate and its chain (PEM)"
+        ),
+        (
+            f"f: server.tls.more[2].key: {second['certificate']} holds no private key, "
+            "must be a private key (PEM)"
+        ),
+        (
+            f"f: server.tls.client_ca: {first['key']} holds no certificate, "
+            "must be a file of certificates (PEM)"
+        ),
+        (
+            f"f: upstreams.u.client_key: {gone} cannot be read (No such file or directory), "
+            "must be a private key (PEM)"
+        ),
     ]
