@@ -122,7 +122,7 @@ async def test_the_protocol_that_openssl_gets(
             done = await s_client(proxy, authority(ca, tmp_path), *options, "-no_ign_eof", say=b" ")
         else:
             done = await s_client(proxy, authority(ca, tmp_path), *options, say=request)
-    out = done.stdout.decode()
+    out = done.stdout.decode("latin-1")
     assert (f"ALPN protocol: {chosen}" if chosen else "No ALPN negotiated") in out
     assert "Compression: NONE" in out
     if chosen != "h2":

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rawproxy.wire.client_hello import LONGEST, server_name
+from rawproxy.wire.client_hello import LONGEST, MOST_RECORDS, server_name
 
 
 def of_openssl(name: str | None, *, tls12: bool = False) -> bytes:
@@ -57,7 +57,7 @@ CASES: dict[str, tuple[bytes, str]] = {
     "openssl address": (of_openssl("10.0.0.1"), ""),
     "upper case, dot": (record(hello(sni(b"Api.Example.COM."))), "api.example.com"),
     "after others": (record(hello(PAD + sni(b"a"))), "a"),
-    "several records": (record(hello(PAD + sni(b"a")), size=7), "a"),
+    "several records": (record(hello(PAD + sni(b"a")), size=40), "a"),
     "an empty record first": (record(b"") + record(hello(sni(b"a"))), "a"),
     "not ASCII": (record(hello(sni(b"\xff\xfe"))), ""),
     "another kind of name": (record(hello(sni(b"a", kind=1))), ""),
@@ -91,8 +91,15 @@ def test_a_hello_at_the_limit(over: int) -> None:
     """Past it nobody waits for more; OpenSSL has its own say."""
     whole = record(hello(sni(b"a") + struct.pack("!H", 21) + vector(2, bytes(20000))))
     assert server_name(whole[: LONGEST + over]) == ("" if over > 0 else None)
-    endless = record(b"") * (LONGEST // 5 + 1)
-    assert server_name(endless[: LONGEST + over]) == ("" if over > 0 else None)
+
+
+@pytest.mark.parametrize("over", [-1, 0, 1])
+def test_a_hello_in_the_most_records(over: int) -> None:
+    """Past it nobody waits for more, either; with each byte that comes all of them are read."""
+    message = hello(sni(b"a"))
+    ahead = record(b"") * (MOST_RECORDS - 1 + over)
+    assert server_name(ahead + record(message)) == ("" if over > 0 else "a")
+    assert server_name(ahead + record(message)[:-1]) == ("" if over > 0 else None)
 
 
 @given(st.binary(max_size=200), st.integers(0, 120))
