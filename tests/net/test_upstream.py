@@ -2,7 +2,10 @@
 
 import errno
 import os
+import resource
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
 import trio
@@ -11,7 +14,7 @@ from trio.testing import MockClock
 from rawproxy.app.config import from_mapping
 from rawproxy.net import upstream as pool
 from rawproxy.net.resolve import Address, Resolver
-from tests.net.fakes import LAST_CHUNK, Seen, ask, chunk, head, plays, streams, whole
+from tests.net.fakes import LAST_CHUNK, Client, Seen, ask, chunk, head, plays, streams, whole
 from tests.net.world import CHAT, PATH, call, error_body, reply_body, reply_stream, upstream, world
 
 BODY = reply_body(CHAT, "fine")
@@ -147,6 +150,43 @@ async def test_no_descriptor_left_is_told_apart_from_a_bad_gateway(
         assert (got.status, got.fields.get("retry-after")) == (status, after)
         kind = "overloaded" if status == 503 else "server"
         assert [note.ended for note in here.record.attempts] == [kind, kind]
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Take every descriptor that this process may still have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held: list[int] = []
+    try:
+        held.append(os.open(os.devnull, os.O_RDONLY))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (held[0] + 10, hard))
+        with suppress(OSError):
+            while True:
+                held.append(os.dup(held[0]))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for one in held:
+            os.close(one)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_all_descriptors_taken(scheme: str, host: str) -> None:
+    """For real: 503 at the look-up, the certificates, or the connection; the next call is fine."""
+    async with world(plays(whole(200, BODY)), CHAT) as good:
+        port = good.upstreams["up"].url.rpartition(":")[2]
+        options = {"up": {"base_url": f"{scheme}://{host}:{port}/v1"}}
+        async with world(plays(b""), CHAT, options=options) as here:
+            link = await Client.connect(here.url)
+            with no_descriptors():
+                await link.send("POST", PATH[CHAT], call(CHAT, stream=False))
+                got = await link.response()
+            assert (got.status, got.fields.get("retry-after")) == (503, "1")
+            if scheme == "http":
+                await link.send("POST", PATH[CHAT], call(CHAT, stream=False))
+                assert (await link.response()).status == 200
+            await link.aclose()
 
 
 async def test_a_dead_address_gives_way_to_the_next(autojump_clock: MockClock) -> None:
