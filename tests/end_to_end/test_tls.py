@@ -11,6 +11,7 @@ import trio
 import trustme
 
 from rawproxy.app.serve import Proxy, open_proxy
+from tests.conftest import ROOT
 from tests.end_to_end.models import MODELS
 from tests.end_to_end.test_sdk import drive
 from tests.net.fakes import Seen, chunk, head
@@ -165,6 +166,49 @@ async def test_a_session_is_taken_up_again(
         later = await s_client(proxy, trusted, version, "-sess_in", session, say=request)
         assert b"\nNew, TLS" in later.stdout
         assert b"HTTP/1.1 200 OK" in later.stdout
+
+
+# What Mozilla's "intermediate" profile has and Python's ssl cannot choose: a list of groups. Those
+# beyond the profile's are sound, too.
+GROUPS = "tls_curves: TLS curves {"
+
+
+async def test_sslyze_finds_nothing(config: dict[str, Any], ca: trustme.CA, tmp_path: Path) -> None:
+    """Versions, ciphers, compression, renegotiation, known attacks, against Mozilla's profile."""
+    program = ROOT / ".venvs" / "tools" / "bin" / "python"
+    if not program.exists():
+        pytest.fail(f"{program} is not set up: `make test` does it")
+    told = tmp_path / "told.json"
+    async with open_proxy(config) as proxy:
+        done = await trio.run_process(
+            [program, "-m", "sslyze", "--json_out", told, f"localhost:{port_of(proxy.urls[0])}"],
+            capture_stdout=True, capture_stderr=True, check=False,
+        )  # fmt: skip
+    out = done.stdout.decode()
+    (result,) = json.loads(await trio.Path(told).read_text())["server_scan_results"]
+    found = result["scan_result"]
+    assert {one["status"] for one in found.values()} == {"COMPLETED", "NOT_SCHEDULED"}, out
+    accepted = {
+        name: {
+            one["cipher_suite"]["name"] for one in found[name]["result"]["accepted_cipher_suites"]
+        }
+        for name in found
+        if name.endswith("_cipher_suites")
+    }
+    weak = {f"{name}_cipher_suites" for name in ("ssl_2_0", "ssl_3_0", "tls_1_0", "tls_1_1")}
+    assert {name for name, suites in accepted.items() if not suites} == weak
+    assert all("GCM" in one or "POLY1305" in one for suites in accepted.values() for one in suites)
+    renegotiation = found["session_renegotiation"]["result"]
+    assert renegotiation["supports_secure_renegotiation"]
+    assert not renegotiation["is_vulnerable_to_client_renegotiation_dos"]
+    assert not found["tls_compression"]["result"]["supports_compression"]
+    assert not found["heartbleed"]["result"]["is_vulnerable_to_heartbleed"]
+    assert not found["openssl_ccs_injection"]["result"]["is_vulnerable_to_ccs_injection"]
+    assert found["tls_fallback_scsv"]["result"]["supports_fallback_scsv"]
+    # The certificate is a test's own: nobody trusts it, and it is for a thousand years.
+    others = [line.strip("* ") for line in out.partition("Not compliant.")[2].splitlines()]
+    known = ("certificate_path_validation", "maximum_certificate_lifespan", GROUPS)
+    assert [line for line in others if line and not line.startswith(known)] == []
 
 
 @pytest.mark.parametrize("version", ["new", "legacy"])
