@@ -152,7 +152,7 @@ class Exchange:
         self.ask = ask
         self._began = now
         self._candidates: list[Candidate] = []
-        self._tried: set[Key] = set()
+        self._tried: list[Key] = []
         self._tries = 0
         self._attempt: Attempt | None = None
         self._reply: _Reply | None = None
@@ -242,7 +242,7 @@ class Exchange:
     def _try(self, made: Attempt) -> Step:
         self._tries += 1
         self._attempt, self._reply, self._pipe = made, None, None
-        self._tried.add(made.key)
+        self._tried.append(made.key)
         record = self.record
         record.upstream, record.model_used = made.candidate.upstream.name, made.candidate.model
         record.upstream_dialect = made.face.dialect.NAME if made.face else "events"
@@ -438,7 +438,7 @@ class Exchange:
         self._note_attempt("ok", reply.status)
         made.key.note(Outcome.OK, now)
         self._voice = None
-        made.body = b""
+        made.forget()
         self.ask.forget()
         passed = made.passes(self.ask) and not isinstance(pipe, TranslatePipe)
         kept = kept_of_reply(reply.fields, translated=not passed)
