@@ -1,0 +1,430 @@
+"""Rows 13 to 16, 20 and 21: a reply that is under way."""
+
+import ctypes
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import trio
+
+from tests.faults.answering import BROKE, asks_twice, first
+from tests.faults.story import (
+    AS_IT_IS,
+    REPAIRED,
+    WHOLE,
+    Case,
+    Fault,
+    Row,
+    Scene,
+    Sees,
+    asks,
+    breaks,
+    good,
+    hang,
+    refused,
+)
+from tests.net.fakes import (
+    LAST_CHUNK,
+    Got,
+    Script,
+    Seen,
+    ask,
+    chunk,
+    head,
+    plays,
+    reset,
+    streams,
+    whole,
+)
+from tests.net.world import (
+    CHAT,
+    MESSAGES,
+    RESPONSES,
+    World,
+    body_text,
+    delta,
+    end,
+    error_frame,
+    is_whole,
+    preamble,
+    reply_body,
+    reply_stream,
+    stop,
+    text,
+    world,
+)
+
+SILENCE = "stream.silence_seconds"
+FRAME = "stream.frame_bytes"
+QUIET = "the upstream fell silent"
+SHORT = "before"
+"""`... ended before it was whole`, and its like."""
+
+
+def half(then: Callable[[trio.SocketStream], object], *, output: bool = True) -> Callable[[Scene], Script]:
+    """Half of a reply, and then what `then` does once the client has it."""
+
+    def make(scene: Scene) -> Script:
+        scene.notes["waits"] = output
+
+        async def script(seen: Seen, wire: trio.SocketStream) -> None:
+            scene.asked.set()
+            if output or not scene.stream:
+                await wire.send_all(scene.half)
+            else:
+                await wire.send_all(head() + chunk(preamble(scene.upstream)))
+            if scene.stream and output:
+                await scene.go.wait()
+            done = then(wire)
+            if hasattr(done, "__await__"):
+                await done
+
+        return script
+
+    return make
+
+
+async def ends(wire: trio.SocketStream) -> None:
+    """As if that were all."""
+    await wire.send_all(LAST_CHUNK)
+
+
+async def closes(wire: trio.SocketStream) -> None:
+    """Before the last chunk."""
+    await wire.aclose()
+
+
+def under_way(
+    how: str, then: Callable[[trio.SocketStream], object], words: str, body_words: str = ""
+) -> tuple[Case, ...]:
+    """A reply that breaks off: with output, and before it, with and without another candidate."""
+    return (
+        Case(
+            f"{how}, in the middle", first(half(then)), breaks(words), None, attempts=("ok",)
+        ),
+        Case(
+            f"{how}, in the middle, another candidate", first(half(then), spare=True),
+            breaks(words), WHOLE_BODY, attempts=("ok",), also=nobody_else,
+        ),
+        Case(
+            f"{how}, in the middle", first(half(then)), None, refused(502, body_words or words)
+        ),
+        Case(
+            f"{how}, before output, another candidate",
+            first(half(then, output=False), spare=True), WHOLE, WHOLE, attempts=("server", "ok"),
+        ),
+    )  # fmt: skip
+
+
+WHOLE_BODY = None
+
+
+def nobody_else(scene: Scene, here: World) -> None:
+    """Once output has gone out, no other upstream is asked."""
+    assert here.upstreams["up"].seen == []
+
+
+# -- row 14: after Stop
+
+
+def stopped(*, terminator: bool, then: Callable[[trio.SocketStream], object]) -> Callable[[Scene], Script]:
+    """A reply that is whole but for its end."""
+
+    def make(scene: Scene) -> Script:
+        dialect = scene.upstream
+        body = preamble(dialect) + delta(dialect, "fine") + stop(dialect, "fine")
+        body += end(dialect) if terminator else b""
+
+        async def script(seen: Seen, wire: trio.SocketStream) -> None:
+            await wire.send_all(head() + chunk(body))
+            done = then(wire)
+            if hasattr(done, "__await__"):
+                await done
+
+        return script
+
+    return make
+
+
+def after_stop(when: str, make: Callable[[Scene], Script], seen: Sees, seconds: float = 0.0) -> Case:
+    return Case(
+        when, first(make), seen, None, attempts=("ok",), upstreams=(CHAT, MESSAGES), seconds=seconds
+    )
+
+
+# -- row 16: half-open
+
+
+def deaf(wire: trio.SocketStream) -> None:
+    """From now on the kernel drops whatever comes to this socket, and so answers nothing.
+
+    A classic BPF program of one instruction, `return 0`: no privilege, no firewall (socket(7)).
+    """
+    program = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
+    attached = struct.pack("HL", 1, ctypes.addressof(program))
+    so_attach_filter = getattr(socket, "SO_ATTACH_FILTER", 26)
+    wire.setsockopt(socket.SOL_SOCKET, so_attach_filter, attached)
+
+
+async def goes_deaf(wire: trio.SocketStream) -> None:
+    deaf(wire)
+    await trio.sleep_forever()
+
+
+def deaf_at_once(scene: Scene) -> Script:
+    async def script(seen: Seen, wire: trio.SocketStream) -> None:
+        await goes_deaf(wire)
+
+    return script
+
+
+def deaf_in_the_pool(scene: Scene) -> Script:
+    """Its first connection goes deaf once it has answered."""
+    answered: list[trio.SocketStream] = []
+
+    async def script(seen: Seen, wire: trio.SocketStream) -> None:
+        await good(scene.upstream)(seen, wire)
+        answered.append(wire)
+        if len(answered) == 1:
+            deaf(wire)
+            scene.notes["deaf"] = wire
+
+    return script
+
+
+KEPT_ALIVE = "its socket's keepalive: 30 s idle, probes 10 s apart; TCP_USER_TIMEOUT 30 s"
+
+
+# -- rows 20 and 21
+
+
+GARBAGE = b"data: {canary garbage\n\n"
+
+
+def garbage(scene: Scene) -> Script:
+    dialect = scene.upstream
+    if not scene.stream:
+        scene.notes["body"] = b'{"canary": garbage'
+        return plays(whole(200, scene.notes["body"]))
+    body = preamble(dialect) + delta(dialect, "a") + GARBAGE + delta(dialect, "b")
+    body += stop(dialect, "ab") + end(dialect)
+    scene.notes["body"] = body
+    return streams(body)
+
+
+def garbage_first(scene: Scene) -> Script:
+    if not scene.stream:
+        return garbage(scene)
+    scene.notes["body"] = body = GARBAGE + reply_stream(scene.upstream, "fine")
+    return streams(body)
+
+
+async def sees_no_canary(scene: Scene, here: World) -> Got | None:
+    got = await asks(scene, here)
+    assert got is not None
+    assert b"canary" not in got.body
+    return got
+
+
+def counted(scene: Scene, here: World) -> None:
+    assert here.records[-1].unknown_frames > 0
+
+
+LIMIT = 5000
+LIMITED = {"frame_bytes": LIMIT}
+
+
+def framed(over: int) -> Callable[[Scene], Script]:
+    """A frame (or a body) that is `over` bytes longer than the limit."""
+
+    def make(scene: Scene) -> Script:
+        dialect = scene.upstream
+        if scene.stream:
+            room = LIMIT - len(delta(dialect, "")) + 1  # the second line end does not count
+            body = preamble(dialect) + delta(dialect, "a") + delta(dialect, "x" * (room + over))
+            body += stop(dialect) + end(dialect)
+            scene.notes["body"] = body
+            return streams(body, piece=700)
+        room = LIMIT - len(reply_body(dialect, ""))
+        scene.notes["body"] = body = reply_body(dialect, "x" * (room + over))
+        return plays(whole(200, body))
+
+    return make
+
+
+async def sees_all_of_it(scene: Scene, here: World) -> Got | None:
+    got = await asks(scene, here)
+    assert got is not None
+    if scene.stream:
+        assert is_whole(scene.client, got.body)
+    words = text(scene.client, got.body) if scene.stream else body_text(scene.client, got.body)
+    assert len(words) > LIMIT - 1000
+    scene.notes["body"] = got.body
+    return got
+
+
+def unobserved(scene: Scene, here: World) -> None:
+    """Nobody counted: the frame that is too long was not read."""
+    assert (here.records[-1].unknown_frames > 0) or not scene.stream
+
+
+def frame_limit() -> list[Case]:
+    cases = [
+        Case(
+            f"passed, {over:+d} at the limit", first(framed(over), stream=LIMITED), AS_IT_IS,
+            AS_IT_IS, attempts=("ok",), limit=FRAME, only="passed",
+            also=unobserved if over > 0 else None,
+        )
+        for over in (-1, 0, 1)
+    ]  # fmt: skip
+    cases += [
+        Case(
+            f"translated, {over:+d} at the limit", first(framed(over), stream=LIMITED), AS_IT_IS,
+            AS_IT_IS, attempts=("ok",), limit=FRAME, only="translated", acts=sees_all_of_it,
+        )
+        for over in (-1, 0)
+    ]  # fmt: skip
+    longer = first(framed(1), stream=LIMITED)
+    words = "longer than"
+    return [
+        *cases,
+        Case(
+            "translated, +1 at the limit", longer, breaks(words), None, attempts=("ok",),
+            limit=FRAME, only="translated",
+        ),
+        Case(
+            "translated, +1 at the limit", longer, None, refused(502, words), limit=FRAME,
+            only="translated",
+        ),
+    ]  # fmt: skip
+
+
+def headed(size: int) -> Callable[[Scene], Script]:
+    """A head with `size` bytes too many for it to be a small one."""
+
+    def make(scene: Scene) -> Script:
+        long = "x-long: " + "y" * size
+        if not scene.stream:
+            return plays(whole(200, reply_body(scene.upstream, "fine"), "application/json", long))
+        body = chunk(reply_stream(scene.upstream, "fine"))
+        return plays(head(200, "text/event-stream", long), body, LAST_CHUNK)
+
+    return make
+
+
+TINY = 100_000
+
+
+def tiny(scene: Scene) -> Script:
+    dialect = scene.upstream
+    body = preamble(dialect) + delta(dialect, "x") * TINY + stop(dialect, "x" * TINY) + end(dialect)
+    return streams(body, piece=65536)
+
+
+async def sees_every_one(scene: Scene, here: World) -> Got | None:
+    """And meanwhile a bystander is served, again and again."""
+    got: list[Got | None] = []
+    served = 0
+
+    async def bystander() -> None:
+        nonlocal served
+        while True:
+            answer = await ask(here.url, "/healthz", b"", http=scene.http)
+            assert answer.status == 200
+            served += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bystander)
+        got.append(await asks(scene, here))
+        nursery.cancel_scope.cancel()
+    assert got[0] is not None
+    assert text(scene.client, got[0].body) == "x" * TINY
+    assert is_whole(scene.client, got[0].body)
+    assert served > 10
+    scene.notes["body"] = got[0].body
+    return got[0]
+
+
+TOO_LONG = refused(502, "the upstream's HTTP is broken")
+BROKEN_FRAME = "upstream"
+
+ROWS = (
+    Row(
+        13, "the connection is reset in the middle of a reply", "SO_LINGER 0, once the client has the first half",
+        under_way("reset", reset, BROKE),
+    ),
+    Row(
+        14, "the reply ends too early", "the body ends, or its connection, before the reply is whole",
+        (
+            *under_way("a clean end", ends, SHORT, "upstream"),
+            *under_way("no last chunk", closes, SHORT),
+            after_stop("after Stop: no terminator", stopped(terminator=False, then=ends), REPAIRED),
+            after_stop("after Stop: no last chunk", stopped(terminator=False, then=closes), REPAIRED),
+            after_stop(
+                "after Stop: nothing more, 2 seconds", stopped(terminator=False, then=hang), REPAIRED, 2
+            ),
+            after_stop("after the terminator: no last chunk", stopped(terminator=True, then=closes), WHOLE),
+        ),
+        notes="After its Stop a reply is whole: what is missing is written here, and the record says `repaired`.",
+    ),
+    Row(
+        15, "the upstream falls silent in the middle of a reply", "half of a reply, and no more",
+        (
+            *(
+                Case(
+                    "in the middle", first(half(hang), stream={"silence_seconds": 35}), *seen,
+                    attempts=(ended,), limit=SILENCE, seconds=35,
+                )
+                for ended, seen in (
+                    ("ok", (breaks(QUIET, keepalives=3), None)),
+                    ("timeout", (None, refused(504, QUIET))),
+                )
+            ),
+            Case(
+                "before output, another candidate",
+                first(half(hang, output=False), spare=True, stream={"silence_seconds": 35}), WHOLE,
+                WHOLE, attempts=("timeout", "ok"), limit=SILENCE, seconds=35,
+                clients=(CHAT, MESSAGES),
+            ),
+            Case(
+                "before output, another candidate, but a keepalive",
+                first(half(hang, output=False), spare=True, stream={"silence_seconds": 35}),
+                breaks(QUIET, keepalives=3), None, attempts=("timeout",), limit=SILENCE, seconds=35,
+                clients=(RESPONSES,), also=nobody_else,
+            ),
+        ),
+    ),
+    Row(
+        20, "a frame or a body that is none", "broken JSON in the middle of a reply",
+        (
+            Case("passed", first(garbage), AS_IT_IS, None, attempts=("ok",), only="passed"),
+            Case(
+                "passed, before output: counted", first(garbage_first), AS_IT_IS, None,
+                attempts=("ok",), only="passed", also=counted,
+            ),
+            Case(
+                "translated", first(garbage), breaks(BROKEN_FRAME), None, attempts=("ok",), only="translated",
+                acts=sees_no_canary,
+            ),
+            Case("a body", first(garbage), None, refused(502, "upstream"), acts=sees_no_canary),
+            Case(
+                "before output, another candidate", first(garbage_first, spare=True), WHOLE, WHOLE,
+                attempts=("server", "ok"), only="translated",
+            ),
+        ),
+    ),
+    Row(
+        21, "more than is good", "frames and bodies at `frame_bytes`, heads at 64 KiB, 100,000 tiny frames",
+        (
+            *frame_limit(),
+            Case("a head of 60,000 bytes", first(headed(60_000)), WHOLE, WHOLE, attempts=("ok",)),
+            Case("a head of 70,000 bytes", first(headed(70_000)), TOO_LONG, TOO_LONG),
+            Case(
+                "100,000 tiny frames", first(tiny), AS_IT_IS, None, attempts=("ok",),
+                acts=sees_every_one, slow=True,
+            ),
+        ),
+        notes="A frame or a body over the limit is passed in pieces, unobserved. What is held is bounded by the limit.",
+    ),
+)  # fmt: skip
