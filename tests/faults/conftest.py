@@ -2,4 +2,6 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.faults.story")
+HELPERS = ("story", "connecting", "answering", "streaming", "clients", "machine")
+
+pytest.register_assert_rewrite(*(f"tests.faults.{name}" for name in HELPERS))

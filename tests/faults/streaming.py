@@ -29,7 +29,6 @@ from tests.net.fakes import (
     Got,
     Script,
     Seen,
-    ask,
     chunk,
     head,
     plays,
@@ -286,7 +285,7 @@ def frame_limit() -> list[Case]:
         for over in (-1, 0)
     ]  # fmt: skip
     longer = first(framed(1), stream=LIMITED)
-    words = "longer than"
+    words = "passed 5000 bytes"
     return [
         *cases,
         Case(
@@ -330,8 +329,12 @@ async def sees_every_one(scene: Scene, here: World) -> Got | None:
     async def bystander() -> None:
         nonlocal served
         while True:
-            answer = await ask(here.url, "/healthz", b"", http=scene.http)
-            assert answer.status == 200
+            link = await scene.link(here)
+            try:
+                await link.send("GET", "/healthz")
+                assert (await link.response()).status == 200
+            finally:
+                await link.aclose()
             served += 1
 
     async with trio.open_nursery() as nursery:
