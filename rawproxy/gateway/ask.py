@@ -30,6 +30,7 @@ class Ask:
         wall: when it came, Unix seconds.
         given: what its path and header say of the call.
         counts: it asks for a count of its tokens, not for a reply.
+        sequence: how many requests this process had with it: wall clocks can be set back.
         credential: the client's own, in access mode `forward` only.
         vault: opens and packs the envelopes of this caller.
     """
@@ -45,6 +46,7 @@ class Ask:
     vault: Vault = field(default_factory=Vault)
     given: Given = NOTHING_GIVEN
     counts: bool = False
+    sequence: int = 0
     model: str = field(init=False, default="")
     stream: bool = field(init=False, default=False)
     choices: int = field(init=False, default=1)

@@ -32,10 +32,15 @@ class AttemptNote(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Record(msgspec.Struct):
-    """One exchange. Times in seconds unless the name says ms; `started` is Unix time."""
+    """One exchange. Times in seconds unless the name says ms.
+
+    `started` is Unix time, by a clock that may be set back; `sequence` counts the requests of this process
+    in the order in which they came.
+    """
 
     exchange: str
     started: float
+    sequence: int = 0
     caller: str = ""
     client_dialect: str = ""
     model_asked: str = ""

@@ -3,8 +3,9 @@
 import ctypes
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+
+from typing import Any
 
 import trio
 
@@ -156,14 +157,18 @@ def after_stop(when: str, make: Callable[[Scene], Script], seen: Sees, seconds: 
 
 
 def deaf(wire: trio.SocketStream) -> None:
-    """From now on the kernel drops whatever comes to this socket, and so answers nothing.
+    """From now on the kernel drops whatever comes to this socket, and so acknowledges nothing.
 
-    A classic BPF program of one instruction, `return 0`: no privilege, no firewall (socket(7)).
+    A classic BPF program of one instruction, `return 0` (socket(7), SO_ATTACH_FILTER): the peer sees
+    what it sees when a cable is cut, and no privilege and no firewall is needed.
     """
     program = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
     attached = struct.pack("HL", 1, ctypes.addressof(program))
-    so_attach_filter = getattr(socket, "SO_ATTACH_FILTER", 26)
-    wire.setsockopt(socket.SOL_SOCKET, so_attach_filter, attached)
+    wire.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, attached)
+
+
+SO_ATTACH_FILTER = 26
+"""Linux; the module `socket` does not name it."""
 
 
 async def goes_deaf(wire: trio.SocketStream) -> None:
@@ -187,12 +192,34 @@ def deaf_in_the_pool(scene: Scene) -> Script:
         answered.append(wire)
         if len(answered) == 1:
             deaf(wire)
-            scene.notes["deaf"] = wire
 
     return script
 
 
-KEPT_ALIVE = "its socket's keepalive: 30 s idle, probes 10 s apart; TCP_USER_TIMEOUT 30 s"
+FOUND = 60.0
+"""Seconds within which a peer that is gone has to be found."""
+
+
+async def finds_out(scene: Scene, here: World) -> Got | None:
+    with trio.fail_after(FOUND):
+        return await asks(scene, here)
+
+
+async def finds_out_the_second_time(scene: Scene, here: World) -> Got | None:
+    await asks(scene, here)
+    with trio.fail_after(FOUND):
+        return await asks(scene, here)
+
+
+KERNEL = "TCP keepalive 30/10/3 s, TCP_USER_TIMEOUT 30 s"
+
+
+def half_open(when: str, make: Callable[[Scene], Script], *seen: Sees | None, **more: Any) -> Case:
+    def noted(scene: Scene) -> Script:
+        scene.notes["deaf"] = True
+        return make(scene)
+
+    return Case(when, first(noted), *seen, limit=KERNEL, acts=more.pop("acts", finds_out), **more)
 
 
 # -- rows 20 and 21
@@ -397,6 +424,23 @@ ROWS = (
                 clients=(RESPONSES,), also=nobody_else,
             ),
         ),
+    ),
+    Row(
+        16, "the upstream is gone without a word (half-open)",
+        "a socket filter that drops all that comes to the upstream: nothing is acknowledged",
+        (
+            half_open("in the middle of a reply", half(goes_deaf), breaks(BROKE, keepalives=2), None,
+                      attempts=("ok",), upstreams=(CHAT,)),
+            half_open("in the middle of a reply", half(goes_deaf), None, refused(502, BROKE),
+                      upstreams=(CHAT,)),
+            half_open("before the answer's head", deaf_at_once,
+                      Sees(200, "failed", "broken", BROKE, keepalives=2), refused(502, BROKE),
+                      upstreams=(CHAT,)),
+            half_open("in the pool", deaf_in_the_pool, WHOLE, WHOLE, attempts=("ok",), exchanges=2,
+                      acts=finds_out_the_second_time, upstreams=(CHAT,)),
+        ),
+        notes="The kernel finds it, after about 40 seconds; it is sooner than `stream.silence_seconds`.",
+        real=True,
     ),
     Row(
         20, "a frame or a body that is none", "broken JSON in the middle of a reply",
