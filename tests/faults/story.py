@@ -15,8 +15,7 @@ import trio
 from rawproxy.dialects.grammar import validate
 from rawproxy.gateway.record import Record
 from tests.net.fakes import (
-    HTTP_VERSIONS,
-    LINKS,
+    Client,
     Got,
     Link,
     Script,
@@ -26,6 +25,7 @@ from tests.net.fakes import (
     streams,
     whole,
 )
+from tests.net.fakes_http2 import Http2Client
 from tests.net.world import (
     CHAT,
     MESSAGES,
@@ -50,6 +50,15 @@ PAIRS = (
     (RESPONSES, RESPONSES), (RESPONSES, CHAT),
 )  # fmt: skip
 """Client and upstream: every client where its reply is passed, and where it is translated."""
+
+LINKS: dict[str, Callable[[str], Awaitable[Link]]] = {
+    "1.1": Client.connect,
+    "2": Http2Client.connect,
+}
+"""How a client of each HTTP version connects."""
+
+HTTP_VERSIONS = tuple(LINKS)
+"""What every story is told over."""
 
 SAID = "fine"
 """What an upstream says that is well; one that breaks says HALF."""

@@ -248,23 +248,11 @@ class Client:
         await trio.aclose_forcefully(self.stream)
 
 
-LINKS: dict[str, Callable[[str], Awaitable[Link]]] = {"1.1": Client.connect}
-"""How a client of each HTTP version connects."""
-
-HTTP_VERSIONS = tuple(LINKS)
-"""What stories are told over."""
-
-
 async def ask(
-    url: str,
-    target: str,
-    body: bytes,
-    fields: dict[str, str] | None = None,
-    *,
-    http: str = "1.1",
+    url: str, target: str, body: bytes, fields: dict[str, str] | None = None
 ) -> Got:
     """POST one request on a connection of its own."""
-    client = await LINKS[http](url)
+    client = await Client.connect(url)
     try:
         await client.send("POST", target, body, fields)
         return await client.response()
