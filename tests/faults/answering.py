@@ -16,6 +16,7 @@ from tests.faults.story import (
     Scene,
     Sees,
     asks,
+    asks_twice,
     good,
     hang,
     refused,
@@ -86,11 +87,6 @@ RESTING = refused(429, "every key for bad/m is resting", retry_after="30")
 NO_KEY = refused(502, "no usable key is left for bad/m")
 ONE: dict[str, Any] = {"options": {"keys": ["canary"]}}
 TWO: dict[str, Any] = {"options": {"keys": ["canary", "second"]}}
-
-
-async def asks_twice(scene: Scene, here: World) -> Got | None:
-    await asks(scene, here)
-    return await asks(scene, here)
 
 
 def asked(times: int) -> Callable[[Scene, World], None]:

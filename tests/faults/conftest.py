@@ -2,6 +2,6 @@
 
 import pytest
 
-HELPERS = ("story", "connecting", "answering", "streaming", "clients", "machine")
+HELPERS = ("story", "connecting", "answering", "streaming", "shared", "clients", "machine")
 
 pytest.register_assert_rewrite(*(f"tests.faults.{name}" for name in HELPERS))

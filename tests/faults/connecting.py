@@ -138,7 +138,9 @@ def authority() -> trustme.CA:
 
 @functools.cache
 def certificate(name: str, *, expired: bool) -> trustme.LeafCert:
-    return authority().issue_cert(name, not_after=datetime(2020, 1, 1, tzinfo=UTC) if expired else None)
+    return authority().issue_cert(
+        name, not_after=datetime(2020, 1, 1, tzinfo=UTC) if expired else None
+    )
 
 
 @functools.cache

@@ -201,6 +201,12 @@ async def asks(scene: Scene, here: World) -> Got | None:
         await link.aclose()
 
 
+async def asks_twice(scene: Scene, here: World) -> Got | None:
+    """One request after the other; what the second one gets counts."""
+    await asks(scene, here)
+    return await asks(scene, here)
+
+
 @dataclass(frozen=True)
 class Case:
     """One moment or place of a fault.
@@ -221,7 +227,9 @@ class Case:
         clients: the dialects of clients that come here.
         upstreams: and of upstreams.
         also: checks what else the row promises.
+        over: the client's HTTP versions.
         slow: it takes seconds.
+        real: it runs by the kernel's clocks, so it takes real time.
     """
 
     when: str
@@ -238,11 +246,13 @@ class Case:
     clients: tuple[str, ...] = CLIENTS
     upstreams: tuple[str, ...] = CLIENTS
     also: Check | None = None
+    over: tuple[str, ...] = HTTP_VERSIONS
     slow: bool = False
+    real: bool = False
 
     def scenes(self) -> Iterator[Scene]:
         """Every telling of it."""
-        for http in HTTP_VERSIONS:
+        for http in self.over:
             for client, upstream in PAIRS:
                 if client not in self.clients or upstream not in self.upstreams:
                     continue
@@ -265,7 +275,6 @@ class Row:
         elsewhere: the file of its tests, where they are no scenes.
         later: what has to be built first. Such a row has no cases.
         notes: what more there is to know.
-        real: it runs by the kernel's clocks, so it takes real time.
     """
 
     number: int
@@ -275,7 +284,6 @@ class Row:
     elsewhere: str = ""
     later: str = ""
     notes: str = ""
-    real: bool = False
 
 
 # -- telling
@@ -353,7 +361,9 @@ def check_kept(scene: Scene, here: World) -> None:
         assert record.status == scene.sees.status
     first = next(iter(here.upstreams))
     now = trio.current_time()
-    learnt = [_learnt(key.dead, key.rest_until > now, key.ready_at("m") > now) for key in here.keys(first)]
+    learnt = [
+        _learnt(key.dead, key.rest_until > now, key.ready_at("m") > now) for key in here.keys(first)
+    ]
     assert learnt == list(case.keys or ("ready",))
 
 
@@ -372,6 +382,7 @@ def check_let_go(scene: Scene, here: World) -> None:
 
 def good(upstream: str, words: str = SAID) -> Script:
     """An upstream that is well: it answers whatever is asked, streaming or not."""
+
     async def script(seen: Seen, wire: trio.SocketStream) -> None:
         if b'"stream":true' in seen.body.replace(b" ", b""):
             await streams(reply_stream(upstream, words))(seen, wire)

@@ -9,7 +9,9 @@ from typing import Any
 
 import trio
 
-from tests.faults.answering import BROKE, asks_twice, first
+from tests.faults import shared
+from tests.faults.answering import BROKE, first
+from tests.faults.shared import far, halfway, instead
 from tests.faults.story import (
     AS_IT_IS,
     REPAIRED,
@@ -62,7 +64,9 @@ SHORT = "before"
 """`... ended before it was whole`, and its like."""
 
 
-def half(then: Callable[[trio.SocketStream], object], *, output: bool = True) -> Callable[[Scene], Script]:
+def half(
+    then: Callable[[trio.SocketStream], object], *, output: bool = True
+) -> Callable[[Scene], Script]:
     """Half of a reply, and then what `then` does once the client has it."""
 
     def make(scene: Scene) -> Script:
@@ -128,7 +132,9 @@ def nobody_else(scene: Scene, here: World) -> None:
 # -- row 14: after Stop
 
 
-def stopped(*, terminator: bool, then: Callable[[trio.SocketStream], object]) -> Callable[[Scene], Script]:
+def stopped(
+    *, terminator: bool, then: Callable[[trio.SocketStream], object]
+) -> Callable[[Scene], Script]:
     """A reply that is whole but for its end."""
 
     def make(scene: Scene) -> Script:
@@ -147,7 +153,9 @@ def stopped(*, terminator: bool, then: Callable[[trio.SocketStream], object]) ->
     return make
 
 
-def after_stop(when: str, make: Callable[[Scene], Script], seen: Sees, seconds: float = 0.0) -> Case:
+def after_stop(
+    when: str, make: Callable[[Scene], Script], seen: Sees, seconds: float = 0.0
+) -> Case:
     return Case(
         when, first(make), seen, None, attempts=("ok",), upstreams=(CHAT, MESSAGES), seconds=seconds
     )
@@ -211,6 +219,8 @@ async def finds_out_the_second_time(scene: Scene, here: World) -> Got | None:
         return await asks(scene, here)
 
 
+CLOSED = "the upstream closed the connection before its reply was whole"
+PING = "HTTP/2 PING, 15 + 15 s"
 KERNEL = "TCP keepalive 30/10/3 s, TCP_USER_TIMEOUT 30 s"
 
 
@@ -219,7 +229,9 @@ def half_open(when: str, make: Callable[[Scene], Script], *seen: Sees | None, **
         scene.notes["deaf"] = True
         return make(scene)
 
-    return Case(when, first(noted), *seen, limit=KERNEL, acts=more.pop("acts", finds_out), **more)
+    return Case(
+        when, first(noted), *seen, limit=KERNEL, acts=more.pop("acts", finds_out), real=True, **more
+    )
 
 
 # -- rows 20 and 21
@@ -382,7 +394,16 @@ BROKEN_FRAME = "upstream"
 ROWS = (
     Row(
         13, "the connection is reset in the middle of a reply", "SO_LINGER 0, once the client has the first half",
-        under_way("reset", reset, BROKE),
+        (
+            *under_way("reset", reset, BROKE),
+            Case(
+                "HTTP/2, in the middle", far(halfway(shared.hang_up)), breaks(CLOSED), None,
+                attempts=("ok",),
+            ),
+            Case(
+                "HTTP/2, in the middle", far(halfway(shared.hang_up)), None, refused(502, CLOSED)
+            ),
+        ),
     ),
     Row(
         14, "the reply ends too early", "the body ends, or its connection, before the reply is whole",
@@ -438,9 +459,22 @@ ROWS = (
                       upstreams=(CHAT,)),
             half_open("in the pool", deaf_in_the_pool, WHOLE, WHOLE, attempts=("ok",), exchanges=2,
                       acts=finds_out_the_second_time, upstreams=(CHAT,)),
+            Case(
+                "HTTP/2, in the middle of a reply", far(halfway(shared.goes_deaf)),
+                breaks(CLOSED, keepalives=2), None, attempts=("ok",), limit=PING, seconds=30,
+            ),
+            Case(
+                "HTTP/2, in the middle of a reply", far(halfway(shared.goes_deaf)), None,
+                refused(502, CLOSED), limit=PING, seconds=30,
+            ),
+            Case(
+                "HTTP/2, before the answer's head, another candidate",
+                far(instead(shared.goes_deaf, 2), spare=True), WHOLE, WHOLE,
+                attempts=("server", "ok"), limit=PING, seconds=30,
+            ),
         ),
-        notes="The kernel finds it, after about 40 seconds; it is sooner than `stream.silence_seconds`.",
-        real=True,
+        notes="The kernel finds it, after about 40 seconds; it is sooner than `stream.silence_seconds`. A connection on "
+        "HTTP/2 is asked (PING) after 15 seconds of silence, and given up after 15 more.",
     ),
     Row(
         20, "a frame or a body that is none", "broken JSON in the middle of a reply",

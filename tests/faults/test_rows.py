@@ -11,8 +11,8 @@ from tests.faults.table import ROWS
 SCENES = [
     pytest.param(scene, id=f"{row.number}-{scene}", marks=[pytest.mark.slow] * scene.case.slow)
     for row in ROWS
-    if not row.real
     for case in row.cases
+    if not case.real
     for scene in case.scenes()
 ]
 

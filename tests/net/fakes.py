@@ -248,9 +248,7 @@ class Client:
         await trio.aclose_forcefully(self.stream)
 
 
-async def ask(
-    url: str, target: str, body: bytes, fields: dict[str, str] | None = None
-) -> Got:
+async def ask(url: str, target: str, body: bytes, fields: dict[str, str] | None = None) -> Got:
     """POST one request on a connection of its own."""
     client = await Client.connect(url)
     try:

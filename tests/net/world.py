@@ -17,6 +17,7 @@ from rawproxy.gateway.record import Record
 from rawproxy.net.resolve import Address, Resolver
 from rawproxy.wire.sse import Splitter
 from tests.net.fakes import FakeUpstream, Script
+from tests.net.fakes_http2 import Http2Upstream
 
 CHAT, MESSAGES, RESPONSES = "openai_chat", "anthropic_messages", "openai_responses"
 PATH = {CHAT: "/v1/chat/completions", MESSAGES: "/v1/messages", RESPONSES: "/v1/responses"}
@@ -28,7 +29,7 @@ class World:
     """What a test sees: the proxy's address, its upstreams by name, its records."""
 
     proxy: Proxy
-    upstreams: dict[str, FakeUpstream]
+    upstreams: dict[str, FakeUpstream | Http2Upstream]
     records: list[Record] = field(default_factory=list)
     _waiting: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
 
@@ -67,17 +68,22 @@ class World:
         return len(self.proxy._sweeper.runs)
 
     @property
+    def pooled(self) -> int:
+        """Upstream connections that wait for a request."""
+        pool = self.proxy._server.upstreams
+        shared = [link for links in pool._shared.values() for link in links]
+        return sum(map(len, pool._idle.values())) + sum(link.idle for link in shared)
+
+    @property
     def held(self) -> int:
         """Upstream connections that are neither closed nor in the pool, as the proxy sees it."""
-        pool = self.proxy._server.upstreams
-        return pool.open - sum(map(len, pool._idle.values()))
+        return self.proxy._server.upstreams.open - self.pooled
 
     @property
     def unclosed(self) -> int:
         """Upstream connections that are neither closed nor in the pool, as the upstreams see it."""
-        pool = self.proxy._server.upstreams
         stand = sum(fake.accepted - fake.closed for fake in self.upstreams.values())
-        return stand - sum(map(len, pool._idle.values()))
+        return stand - self.pooled
 
 
 def upstream(url: str, dialect: str, **more: Any) -> dict[str, Any]:
@@ -128,7 +134,7 @@ async def world(
         )
         if lookup is not None:
             proxy._server.upstreams._resolver = Resolver(lookup)
-        made.append(World(proxy, fakes, kept))
+        made.append(World(proxy, dict(fakes), kept))
         yield made[0]
 
 
