@@ -3,8 +3,8 @@
 Layer: net. The rules are gateway's; this file asks them in order and runs what comes out.
 """
 
-import logging
 import itertools
+import logging
 import secrets
 import time
 from collections.abc import Callable

@@ -160,7 +160,7 @@ def trouble(code: int) -> list[Case]:
         ),
         Case(f"{code}, passed", first(make), same, same, attempts=(ended,), only="passed"),
     ]  # fmt: skip
-    spelt = [((CHAT, MESSAGES, RESPONSES), code)]
+    spelt: list[tuple[tuple[str, ...], int]] = [((CHAT, MESSAGES, RESPONSES), code)]
     if ended == "overloaded":
         spelt = [(OPENAI, 503), ((MESSAGES,), 529)]
     for clients, becomes in spelt:
@@ -303,6 +303,21 @@ def raw(name: str, data: bytes) -> Case:
 
 
 OK = b"HTTP/1.1 200 OK\r\n"
+
+
+def odd(scene: Scene) -> Script:
+    body = error_body(scene.upstream, "invalid_request_error", "messages: too odd")
+    return plays(whole(400, body))
+
+
+ODD = refused(400, "messages: too odd", outcome="refused")
+
+
+def nobody_else(scene: Scene, here: World) -> None:
+    """The other candidate is not asked: not once output has gone out, nor for the client's own error."""
+    assert here.upstreams["up"].seen == []
+
+
 REDIRECT = refused(502, "the upstream redirected (307)")
 MOVED = whole(307, b"", "text/plain", "location: http://127.0.0.1:1/")
 
@@ -426,5 +441,15 @@ ROWS = (
             ),
         ),
         notes="Never followed: an address that an upstream names may be anybody's.",
+    ),
+    Row(
+        34, "the upstream answers 400", "with an error in its dialect",
+        (
+            Case(
+                "another candidate", first(odd, spare=True), ODD, ODD, attempts=("invalid",),
+                also=nobody_else,
+            ),
+        ),
+        notes="The client's own error is told to the client; nobody else is asked.",
     ),
 )  # fmt: skip

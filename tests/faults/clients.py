@@ -1,7 +1,6 @@
 """Rows 24 and 25: clients that leave, and clients that stop reading."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 import trio
 
@@ -10,10 +9,8 @@ from tests.faults.connecting import black_hole, named
 from tests.faults.story import (
     GONE,
     HALF,
-    REPAIRED,
     SAID,
     STALLED,
-    Act,
     Case,
     Row,
     Scene,
@@ -35,9 +32,8 @@ async def leaves_before_asking(scene: Scene, here: World) -> Got | None:
     """While the proxy connects."""
     link = await scene.link(here)
     await scene.send(link)
-    while not here.running:
-        await trio.sleep(0.01)
     await trio.testing.wait_all_tasks_blocked()
+    assert here.running == 1
     await link.aclose()
     await here.kept()
     return None

@@ -272,16 +272,14 @@ class Row:
         fault: what goes wrong.
         injected: how the tests make it happen.
         cases: its moments and places.
-        elsewhere: the file of its tests, where they are no scenes.
         later: what has to be built first. Such a row has no cases.
         notes: what more there is to know.
     """
 
     number: int
     fault: str
-    injected: str
+    injected: str = ""
     cases: tuple[Case, ...] = ()
-    elsewhere: str = ""
     later: str = ""
     notes: str = ""
 

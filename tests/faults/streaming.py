@@ -4,20 +4,20 @@ import ctypes
 import socket
 import struct
 from collections.abc import Callable
-
 from typing import Any
 
 import trio
 
 from tests.faults import shared
-from tests.faults.answering import BROKE, first
+from tests.faults.answering import BROKE, first, nobody_else
 from tests.faults.shared import far, halfway, instead
 from tests.faults.story import (
     AS_IT_IS,
+    HALF,
     REPAIRED,
     WHOLE,
+    Act,
     Case,
-    Fault,
     Row,
     Scene,
     Sees,
@@ -54,7 +54,6 @@ from tests.net.world import (
     reply_stream,
     stop,
     text,
-    world,
 )
 
 SILENCE = "stream.silence_seconds"
@@ -109,7 +108,7 @@ def under_way(
         ),
         Case(
             f"{how}, in the middle, another candidate", first(half(then), spare=True),
-            breaks(words), WHOLE_BODY, attempts=("ok",), also=nobody_else,
+            breaks(words), None, attempts=("ok",), also=nobody_else,
         ),
         Case(
             f"{how}, in the middle", first(half(then)), None, refused(502, body_words or words)
@@ -119,14 +118,6 @@ def under_way(
             first(half(then, output=False), spare=True), WHOLE, WHOLE, attempts=("server", "ok"),
         ),
     )  # fmt: skip
-
-
-WHOLE_BODY = None
-
-
-def nobody_else(scene: Scene, here: World) -> None:
-    """Once output has gone out, no other upstream is asked."""
-    assert here.upstreams["up"].seen == []
 
 
 # -- row 14: after Stop
@@ -224,14 +215,22 @@ PING = "HTTP/2 PING, 15 + 15 s"
 KERNEL = "TCP keepalive 30/10/3 s, TCP_USER_TIMEOUT 30 s"
 
 
-def half_open(when: str, make: Callable[[Scene], Script], *seen: Sees | None, **more: Any) -> Case:
+def half_open(
+    when: str,
+    make: Callable[[Scene], Script],
+    stream: Sees | None,
+    blocking: Sees | None,
+    acts: Act = finds_out,
+    **more: Any,
+) -> Case:
     def noted(scene: Scene) -> Script:
         scene.notes["deaf"] = True
         return make(scene)
 
     return Case(
-        when, first(noted), *seen, limit=KERNEL, acts=more.pop("acts", finds_out), real=True, **more
-    )
+        when, first(noted), stream, blocking, limit=KERNEL, acts=acts, real=True,
+        upstreams=(CHAT,), **more,
+    )  # fmt: skip
 
 
 # -- rows 20 and 21
@@ -388,6 +387,19 @@ async def sees_every_one(scene: Scene, here: World) -> Got | None:
     return got[0]
 
 
+# -- row 33: an error in place of a reply, or in the middle of it
+
+
+def tells(kind: str, *, output: bool = False) -> Callable[[Scene], Script]:
+    """A 200 with an error in its stream, before any output or after some."""
+
+    def make(scene: Scene) -> Script:
+        said = preamble(scene.upstream) + (delta(scene.upstream, HALF) if output else b"")
+        return streams(said + error_frame(scene.upstream, kind, "it broke"))
+
+    return make
+
+
 TOO_LONG = refused(502, "the upstream's HTTP is broken")
 BROKEN_FRAME = "upstream"
 
@@ -422,15 +434,13 @@ ROWS = (
     Row(
         15, "the upstream falls silent in the middle of a reply", "half of a reply, and no more",
         (
-            *(
-                Case(
-                    "in the middle", first(half(hang), stream={"silence_seconds": 35}), *seen,
-                    attempts=(ended,), limit=SILENCE, seconds=35,
-                )
-                for ended, seen in (
-                    ("ok", (breaks(QUIET, keepalives=3), None)),
-                    ("timeout", (None, refused(504, QUIET))),
-                )
+            Case(
+                "in the middle", first(half(hang), stream={"silence_seconds": 35}),
+                breaks(QUIET, keepalives=3), None, attempts=("ok",), limit=SILENCE, seconds=35,
+            ),
+            Case(
+                "in the middle", first(half(hang), stream={"silence_seconds": 35}), None,
+                refused(504, QUIET), attempts=("timeout",), limit=SILENCE, seconds=35,
             ),
             Case(
                 "before output, another candidate",
@@ -450,15 +460,19 @@ ROWS = (
         16, "the upstream is gone without a word (half-open)",
         "a socket filter that drops all that comes to the upstream: nothing is acknowledged",
         (
-            half_open("in the middle of a reply", half(goes_deaf), breaks(BROKE, keepalives=2), None,
-                      attempts=("ok",), upstreams=(CHAT,)),
-            half_open("in the middle of a reply", half(goes_deaf), None, refused(502, BROKE),
-                      upstreams=(CHAT,)),
-            half_open("before the answer's head", deaf_at_once,
-                      Sees(200, "failed", "broken", BROKE, keepalives=2), refused(502, BROKE),
-                      upstreams=(CHAT,)),
-            half_open("in the pool", deaf_in_the_pool, WHOLE, WHOLE, attempts=("ok",), exchanges=2,
-                      acts=finds_out_the_second_time, upstreams=(CHAT,)),
+            half_open(
+                "in the middle of a reply", half(goes_deaf), breaks(BROKE, keepalives=2), None,
+                attempts=("ok",),
+            ),
+            half_open("in the middle of a reply", half(goes_deaf), None, refused(502, BROKE)),
+            half_open(
+                "before the answer's head", deaf_at_once,
+                Sees(200, "failed", "broken", BROKE, keepalives=2), refused(502, BROKE),
+            ),
+            half_open(
+                "in the pool", deaf_in_the_pool, WHOLE, WHOLE, finds_out_the_second_time,
+                attempts=("ok",), exchanges=2,
+            ),
             Case(
                 "HTTP/2, in the middle of a reply", far(halfway(shared.goes_deaf)),
                 breaks(CLOSED, keepalives=2), None, attempts=("ok",), limit=PING, seconds=30,
@@ -507,5 +521,23 @@ ROWS = (
             ),
         ),
         notes="A frame or a body over the limit is passed in pieces, unobserved. What is held is bounded by the limit.",
+    ),
+    Row(
+        33, "an error inside a 200", "a stream that tells an error in its dialect's form",
+        (
+            Case(
+                "before output, another candidate", first(tells("overloaded_error"), spare=True),
+                WHOLE, WHOLE, attempts=("overloaded", "ok"),
+            ),
+            Case(
+                "before output", first(tells("server_error")), refused(500, "it broke"),
+                refused(500, "it broke"),
+            ),
+            Case(
+                "after output, another candidate",
+                first(tells("server_error", output=True), spare=True), breaks("it broke"), None,
+                attempts=("ok",), also=nobody_else,
+            ),
+        ),
     ),
 )  # fmt: skip

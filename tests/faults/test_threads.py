@@ -17,11 +17,17 @@ COMMON = 40
 async def test_look_ups_that_hang_hold_up_no_thread_of_others() -> None:
     """More names hang than there are threads; a large body is read in a thread all the same."""
     awake = threading.Event()
+    all_hang = trio.Event()
     hanging = 0
 
-    def hang() -> list[Address]:
+    def hangs() -> None:
         nonlocal hanging
         hanging += 1
+        if hanging == THREADS:
+            all_hang.set()
+
+    def hang() -> list[Address]:
+        trio.from_thread.run_sync(hangs)
         awake.wait()
         return []
 
@@ -40,8 +46,9 @@ async def test_look_ups_that_hang_hold_up_no_thread_of_others() -> None:
         links = [await Client.connect(here.url) for _ in names]
         for link, name in zip(links, names, strict=True):
             await link.send("POST", PATH[CHAT], call(CHAT, model=name))
-        while hanging < THREADS or here.running < len(names):
-            await trio.sleep(0.001)
+        await all_hang.wait()
+        await trio.testing.wait_all_tasks_blocked()
+        assert here.running == len(names)
         body = call(CHAT, stream=False, user="x" * LARGE_BODY)
         got = await ask(here.url, PATH[CHAT], body)
         assert (got.status, body_text(CHAT, got.body)) == (200, SAID)
@@ -50,5 +57,5 @@ async def test_look_ups_that_hang_hold_up_no_thread_of_others() -> None:
             await link.aclose()
         await here.kept(len(names) + 1)
         awake.set()
-        while here.proxy._server.upstreams._resolver._asking:
-            await trio.sleep(0.001)
+        for asking in tuple(here.proxy._server.upstreams._resolver._asking.values()):
+            await asking.wait()

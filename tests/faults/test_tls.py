@@ -1,64 +1,24 @@
-"""The fault matrix, rows 5 and 6: TLS to an upstream that is not who it should be, or says nothing."""
+"""TLS to an upstream, beyond rows 5 and 6: one that is who it should be, and one that is cut."""
 
-import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from pathlib import Path
-
-import pytest
 import trio
-import trustme
-from trio.testing import MockClock
 
-from tests.net.fakes import FakeUpstream, Script, Seen, ask, read_request, streams
-from tests.net.world import CHAT, PATH, call, message_of, reply_stream, text, world
-
-
-@asynccontextmanager
-async def tls_upstream(
-    script: Script, ca: trustme.CA, name: str, expires: datetime | None = None
-) -> AsyncIterator[tuple[str, FakeUpstream]]:
-    """An upstream behind TLS, with a certificate for `name`."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    ca.issue_cert(name, not_after=expires).configure_cert(context)
-    fake = FakeUpstream(script)
-
-    async def serve(plain: trio.SocketStream) -> None:
-        stream = trio.SSLStream(plain, context, server_side=True, https_compatible=True)
-        try:
-            while (seen := await read_request(stream)) is not None:  # type: ignore[arg-type]
-                fake.seen.append(seen)
-                await script(seen, stream)  # type: ignore[arg-type]
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass
-        finally:
-            await trio.aclose_forcefully(stream)
-
-    async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(trio.serve_tcp, serve, 0)
-        yield f"https://localhost:{listeners[0].socket.getsockname()[1]}/v1", fake
-        nursery.cancel_scope.cancel()
-
-
-@pytest.fixture
-def ca() -> trustme.CA:
-    return trustme.CA()
-
-
-def trusted(ca: trustme.CA, folder: Path) -> str:
-    path = folder / "ca.pem"
-    ca.cert_pem.write_to_path(str(path))
-    return str(path)
-
+from tests.faults.connecting import FOLDER, tls_upstream, trusted
+from tests.net.fakes import Seen, ask, streams
+from tests.net.world import CHAT, PATH, call, reply_stream, text, world
 
 GOOD = streams(reply_stream(CHAT, "fine"), piece=50)
 
 
-async def test_a_reply_through_tls(ca: trustme.CA, tmp_path: Path) -> None:
+async def test_a_reply_through_tls() -> None:
     """Verified, streamed, and the connection used again."""
-    async with tls_upstream(GOOD, ca, "localhost") as (url, fake):
-        options = {"up": {"base_url": url, "ca_file": trusted(ca, tmp_path), "keys": ["secret"]}}
+    async with tls_upstream(GOOD) as (url, fake):
+        options = {
+            "up": {
+                "base_url": url,
+                "ca_file": trusted(FOLDER.name, stranger=False),
+                "keys": ["secret"],
+            }
+        }
         async with world(GOOD, CHAT, options=options) as here:
             for _ in range(2):
                 got = await ask(here.url, PATH[CHAT], call(CHAT))
@@ -67,46 +27,7 @@ async def test_a_reply_through_tls(ca: trustme.CA, tmp_path: Path) -> None:
         assert fake.seen[0].get(b"authorization") == b"Bearer secret"
 
 
-@pytest.mark.parametrize("fault", ["name", "untrusted", "expired"])
-async def test_a_certificate_that_does_not_hold(fault: str, ca: trustme.CA, tmp_path: Path) -> None:
-    """Row 5: 502, and no key was sent."""
-    name = "elsewhere.example" if fault == "name" else "localhost"
-    expires = datetime(2020, 1, 1, tzinfo=UTC) if fault == "expired" else None
-    known = trustme.CA() if fault == "untrusted" else ca
-    async with tls_upstream(GOOD, ca, name, expires) as (url, fake):
-        options = {"up": {"base_url": url, "ca_file": trusted(known, tmp_path), "keys": ["canary"]}}
-        async with world(GOOD, CHAT, options=options) as here:
-            got = await ask(here.url, PATH[CHAT], call(CHAT))
-            assert got.status == 502
-            assert "certificate" in message_of(got.body)
-            assert b"canary" not in got.body
-        assert fake.seen == []
-
-
-async def test_a_handshake_that_stalls(
-    ca: trustme.CA, tmp_path: Path, autojump_clock: MockClock
-) -> None:
-    """Row 6: a listener that never speaks: 504 at `connect_seconds`."""
-
-    async def mute(stream: trio.SocketStream) -> None:
-        async with stream:
-            await trio.sleep_forever()
-
-    async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(trio.serve_tcp, mute, 0)
-        url = f"https://127.0.0.1:{listeners[0].socket.getsockname()[1]}/v1"
-        options = {"up": {"base_url": url, "ca_file": trusted(ca, tmp_path)}}
-        async with world(GOOD, CHAT, options=options) as here:
-            before = trio.current_time()
-            got = await ask(here.url, PATH[CHAT], call(CHAT))
-            assert got.status == 504
-            assert 5 <= trio.current_time() - before < 6
-        nursery.cancel_scope.cancel()
-
-
-async def test_a_reply_cut_without_close_notify_is_not_whole(
-    ca: trustme.CA, tmp_path: Path
-) -> None:
+async def test_a_reply_cut_without_close_notify_is_not_whole() -> None:
     """A close-delimited body over TLS: only close_notify says that it was all."""
 
     async def script(seen: Seen, stream: trio.SocketStream) -> None:
@@ -115,8 +36,8 @@ async def test_a_reply_cut_without_close_notify_is_not_whole(
         )
         raise trio.BrokenResourceError  # the connection is closed forcefully
 
-    async with tls_upstream(script, ca, "localhost") as (url, _):
-        options = {"up": {"base_url": url, "ca_file": trusted(ca, tmp_path)}}
+    async with tls_upstream(script) as (url, _):
+        options = {"up": {"base_url": url, "ca_file": trusted(FOLDER.name, stranger=False)}}
         async with world(GOOD, CHAT, options=options) as here:
             got = await ask(here.url, PATH[CHAT], call(CHAT, stream=False))
             assert got.status == 502
