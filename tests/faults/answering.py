@@ -7,6 +7,7 @@ from typing import Any
 
 import trio
 
+from tests.faults.shared import CLOSED, far, hang_up, instead, second
 from tests.faults.story import (
     AS_IT_IS,
     WHOLE,
@@ -165,7 +166,7 @@ def trouble(code: int) -> list[Case]:
         spelt = [(OPENAI, 503), ((MESSAGES,), 529)]
     for clients, becomes in spelt:
         seen = refused(becomes, "down for now")
-        of = "" if len(spelt) == 1 else ", " + " and ".join(clients)
+        of = "" if len(spelt) == 1 else ", " + ", ".join(clients)
         cases.append(
             Case(
                 f"{code}, translated{of}", first(make), seen, seen, attempts=(ended,),
@@ -376,6 +377,10 @@ ROWS = (
         (
             Case("one candidate", first(resets), refused(502, BROKE), refused(502, BROKE), also=asked(1)),
             Case(
+                "on HTTP/2", far(instead(hang_up)), refused(502, CLOSED), refused(502, CLOSED),
+                also=asked(1),
+            ),
+            Case(
                 "another candidate", first(resets, spare=True), WHOLE, WHOLE,
                 attempts=("server", "ok"), also=asked(1),
             ),
@@ -388,6 +393,10 @@ ROWS = (
             Case(
                 "before any byte of an answer", first(stale), WHOLE, WHOLE, attempts=("ok",),
                 exchanges=2, acts=asks_twice, also=two_connections,
+            ),
+            Case(
+                "on HTTP/2, before any byte of an answer", far(second(hang_up)), WHOLE, WHOLE,
+                attempts=("ok",), exchanges=2, acts=asks_twice, also=two_connections,
             ),
         ),
         notes="Asked again on a new connection, once, without a word: it is one attempt.",

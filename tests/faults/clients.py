@@ -11,6 +11,7 @@ from tests.faults.story import (
     HALF,
     SAID,
     STALLED,
+    WHOLE,
     Case,
     Row,
     Scene,
@@ -18,6 +19,7 @@ from tests.faults.story import (
     hang,
 )
 from tests.net.fakes import LAST_CHUNK, Got, Script, Seen, chunk, head, whole
+from tests.net.fakes_http2 import Http2Client
 from tests.net.world import World, delta, end, preamble, reply_body, stop
 
 WRITE = "server.limits.write_seconds"
@@ -54,6 +56,22 @@ async def leaves(scene: Scene, here: World) -> Got | None:
     await scene.notes["left"].wait()
     assert trio.current_time() - before < AT_ONCE
     await here.kept()
+    return None
+
+
+async def gives_up(scene: Scene, here: World) -> Got | None:
+    """RST_STREAM; its connection goes on."""
+    link = await Http2Client.connect(here.url)
+    await scene.send(link)
+    await scene.asked.wait()
+    before = trio.current_time()
+    await link.reset(link.number)
+    await scene.notes["left"].wait()
+    assert trio.current_time() - before < AT_ONCE
+    await here.kept()
+    await link.send("GET", "/healthz")
+    assert (await link.response()).status == 200
+    await link.aclose()
     return None
 
 
@@ -149,6 +167,7 @@ def was_paused(scene: Scene, here: World) -> None:
 
 
 def slow(scene: Scene) -> Script:
+    scene.said = "x" * BIG
     body = preamble(scene.upstream) + delta(scene.upstream, "x" * BIG)
     body += stop(scene.upstream, "x" * BIG) + end(scene.upstream)
 
@@ -175,14 +194,12 @@ async def reads_slowly(scene: Scene, here: World) -> Got | None:
             pause = 0
             await trio.sleep(20)
     await link.aclose()
-    scene.notes["body"] = bytes(body)
-    assert len(body) > BIG
     return Got(got.status_code, {}, bytes(body), clean=True)
 
 
 ROWS = (
     Row(
-        24, "the client leaves", "its socket closes",
+        24, "the client leaves", "its socket closes; on HTTP/2 also RST_STREAM with CANCEL",
         (
             Case(
                 "while a connection is made", black_hole(), GONE, GONE, attempts=(),
@@ -205,6 +222,14 @@ ROWS = (
                 acts=leaves,
             ),
             Case(
+                "it resets its stream, before the answer's head", first(waits(begins=False)), GONE,
+                GONE, attempts=(), acts=gives_up, over=("2",),
+            ),
+            Case(
+                "it resets its stream, in the middle of a reply", first(waits(begins=True)), GONE,
+                None, attempts=("ok",), acts=gives_up, over=("2",), also=tokens_so_far,
+            ),
+            Case(
                 "at the terminator, before the last chunk", first(has_ended(silent)),
                 Sees(0, "ok", "nothing"), None, attempts=("ok",), acts=leaves_at_the_terminator,
             ),
@@ -224,8 +249,7 @@ ROWS = (
                 seconds=30, acts=reads_nothing,
             ),
             Case(
-                "it reads slowly", first(slow), Sees(200, "ok", "as it is"),
-                Sees(200, "ok", "as it is"), attempts=("ok",), acts=reads_slowly, slow=True,
+                "it reads slowly", first(slow), WHOLE, WHOLE, attempts=("ok",), acts=reads_slowly, slow=True,
             ),
         ),
         notes="Its upstream is paused meanwhile: nothing is read that cannot be written.",

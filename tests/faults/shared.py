@@ -162,6 +162,22 @@ def instead(then: Breaks, times: int = 1) -> Callable[[Scene], Script]:
     return make
 
 
+def second(then: Breaks) -> Callable[[Scene], Script]:
+    """What `then` does takes the place of the second answer."""
+
+    def make(scene: Scene) -> Script:
+        asked = 0
+
+        async def script(stream: Stream) -> None:
+            nonlocal asked
+            asked += 1
+            await (then(stream) if asked == 2 else well(scene, stream))
+
+        return script
+
+    return make
+
+
 def after(then: Breaks, *, whole: bool) -> Callable[[Scene], Script]:
     """A reply that has said its Stop; `whole`: all of it and its end."""
 
@@ -234,6 +250,7 @@ def used(connections: int, requests: int | None = None) -> Check:
     return check
 
 
+CLOSED = "the upstream closed the connection before its reply was whole"
 RESET = "the upstream reset the stream"
 UNDONE = "the upstream did not process the request"
 

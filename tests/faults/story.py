@@ -14,6 +14,7 @@ import trio
 
 from rawproxy.dialects.grammar import validate
 from rawproxy.gateway.record import Record
+from rawproxy.net.mux import INTERNAL_ERROR
 from tests.net.fakes import (
     Client,
     Got,
@@ -61,7 +62,7 @@ HTTP_VERSIONS = tuple(LINKS)
 """What every story is told over."""
 
 SAID = "fine"
-"""What an upstream says that is well; one that breaks says HALF."""
+"""What an upstream says that is well, as a rule; one that breaks says HALF."""
 HALF = "half"
 
 
@@ -73,7 +74,7 @@ class Sees:
         status: of the response.
         error: words of the one error that it tells, in the client's dialect; "" where all is well.
         outcome: the record's.
-        how: `whole`: the reply `SAID`, complete. `error`: a body of JSON with the error. `broken`: what
+        how: `whole`: all that the upstream said, complete. `error`: a body of JSON with the error. `broken`: what
             came, then exactly one error as the dialect has it in a stream, and a clean end. `cut`: what
             came, and an end that no framing promised. `as it is`: the upstream's own bytes. `nothing`:
             the client has left, or is cut off.
@@ -106,7 +107,7 @@ class Sees:
         if self.retry_after:
             told += f", `Retry-After: {self.retry_after}`"
         if self.keepalives:
-            told += f", after {self.keepalives} keepalives"
+            told += f", after {self.keepalives} keepalive{'s' * (self.keepalives > 1)}"
         return told
 
 
@@ -142,6 +143,9 @@ class Scene:
     """A request has come to the upstream."""
     notes: dict[str, Any] = field(default_factory=dict)
     """What the fault wants to look at afterwards."""
+
+    said: str = SAID
+    """What an upstream says that is well."""
 
     @property
     def passed(self) -> bool:
@@ -198,6 +202,7 @@ async def asks(scene: Scene, here: World) -> Got | None:
         rest, clean = await link.rest()
         return Got(head.status_code, {}, body + rest, clean)
     finally:
+        scene.notes["codes"] = getattr(link, "codes", {})
         await link.aclose()
 
 
@@ -321,17 +326,19 @@ def check_sees(scene: Scene, got: Got | None, here: World) -> None:
     assert got.clean is (sees.how != "cut")
     match sees.how:
         case "whole" if scene.stream:
-            assert text(client, got.body) == SAID
+            assert text(client, got.body) == scene.said
             assert is_whole(client, got.body)
             assert errors(client, got.body) == []
         case "whole":
-            assert body_text(client, got.body) == SAID
+            assert body_text(client, got.body) == scene.said
         case "as it is":
             assert got.body == scene.notes["body"]
         case "error":
             assert sees.error in message_of(got.body)
             assert got.fields.get("content-type") == "application/json"
             assert got.fields.get("retry-after", "") == sees.retry_after
+        case "cut" if scene.http == "2":
+            assert list(scene.notes["codes"].values()) == [INTERNAL_ERROR]
         case "broken":
             [told] = errors(client, got.body)
             assert sees.error in told
