@@ -48,7 +48,7 @@ A fifth one, `stream.total_seconds`, bounds all of an exchange; it is off by def
 
 ## The table
 
-*Recorded* is the outcome in the record, *tries* how each attempt in it ended, *key* what became of each key of the upstream, and *decided by*
+*Recorded* is the outcome in the record, *tries* how each attempt in it ended (`none`: none had), *key* what became of each key of the upstream, and *decided by*
 the key of the configuration, or else the clock. "`/`" parts what is different for a client that streams and for one that does not.
 """
 HEAD = """
@@ -89,10 +89,12 @@ def line(when: str, cases: list[Case]) -> str:
     outcomes = [
         one.outcome for case in cases for one in (case.stream, case.blocking) if one is not None
     ]
+    streaming = cell(case.stream for case in cases)
+    blocking = cell(case.blocking for case in cases)
     cells = [
         when,
-        cell(case.stream for case in cases),
-        cell(case.blocking for case in cases),
+        streaming,
+        "the same" if streaming == blocking else blocking,
         both(outcomes),
         both(", ".join(case.attempts) or "none" for case in cases),
         both(", ".join(case.keys) or "ready" for case in cases),

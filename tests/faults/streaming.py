@@ -56,8 +56,9 @@ from tests.net.world import (
 SILENCE = "stream.silence_seconds"
 FRAME = "stream.frame_bytes"
 QUIET = "the upstream fell silent"
-SHORT = "before"
-"""`... ended before it was whole`, and its like."""
+ENDED = "the upstream's reply ended before it was whole"
+NO_REPLY = "the upstream's body is not"
+"""`... JSON`, or `... a message`, by who reads it."""
 
 
 def half(
@@ -388,7 +389,7 @@ def tells(kind: str, *, output: bool = False) -> Callable[[Scene], Script]:
 
 
 TOO_LONG = refused(502, "the upstream's HTTP is broken")
-BROKEN_FRAME = "upstream"
+BROKEN_FRAME = "a frame of the upstream's stream is not JSON"
 
 ROWS = (
     Row(
@@ -407,8 +408,8 @@ ROWS = (
     Row(
         14, "the reply ends too early", "the body ends, or its connection, before the reply is whole",
         (
-            *under_way("a clean end", ends, SHORT, "upstream"),
-            *under_way("no last chunk", closes, SHORT),
+            *under_way("a clean end", ends, ENDED, NO_REPLY),
+            *under_way("no last chunk", closes, CLOSED),
             after_stop("after Stop: no terminator", stopped(terminator=False, then=ends), REPAIRED),
             after_stop("after Stop: no last chunk", stopped(terminator=False, then=closes), REPAIRED),
             after_stop(
@@ -489,7 +490,7 @@ ROWS = (
                 "translated", first(garbage), breaks(BROKEN_FRAME), None, attempts=("ok",), only="translated",
                 acts=sees_no_canary,
             ),
-            Case("a body", first(garbage), None, refused(502, "upstream"), acts=sees_no_canary),
+            Case("a body", first(garbage), None, refused(502, NO_REPLY), acts=sees_no_canary),
             Case(
                 "before output, another candidate", first(garbage_first, spare=True), WHOLE, WHOLE,
                 attempts=("server", "ok"), only="translated",
