@@ -263,18 +263,19 @@ def finishes(when: str, then: Breaks) -> Case:
     )  # fmt: skip
 
 
-def again(when: str, then: Breaks) -> list[Case]:
+def again(when: str, then: Breaks, connections: int) -> list[Case]:
     """Row 18."""
     never = 100
+    asked = used(connections, 2)
     return [
-        Case(f"{when}, once", far(instead(then)), WHOLE, WHOLE, attempts=("ok",), also=used(2, 2)),
+        Case(f"{when}, once", far(instead(then)), WHOLE, WHOLE, attempts=("ok",), also=asked),
         Case(
             f"{when}, and again", far(instead(then, never)), refused(502, UNDONE),
-            refused(502, UNDONE), also=used(2, 2),
+            refused(502, UNDONE), also=asked,
         ),
         Case(
             f"{when}, and again, another candidate", far(instead(then, never), spare=True), WHOLE,
-            WHOLE, attempts=("server", "ok"), also=used(2, 2),
+            WHOLE, attempts=("server", "ok"), also=asked,
         ),
     ]  # fmt: skip
 
@@ -319,8 +320,8 @@ ROWS = (
     Row(
         18, "an HTTP/2 upstream did not take our request",
         "GOAWAY whose last stream is below ours; RST_STREAM with REFUSED_STREAM",
-        (*again("GOAWAY", goaway(0)), *again("REFUSED_STREAM", rst(REFUSED_STREAM))),
-        notes="Asked again on a new connection, once, without a word: it is one attempt (RFC 9113 8.7).",
+        (*again("GOAWAY", goaway(0), 2), *again("REFUSED_STREAM", rst(REFUSED_STREAM), 1)),
+        notes="Asked again, once, without a word: it is one attempt (RFC 9113 8.7). After GOAWAY that is on another connection.",
     ),
     Row(
         19, "an HTTP/2 upstream gives up the stream", "RST_STREAM, once the client has the first half",
