@@ -153,6 +153,10 @@ def big(scene: Scene) -> Script:
     return script
 
 
+MOVED = 5.0
+"""The kernel takes its own time to fill four sockets, and while all wait for it the virtual clock jumps."""
+
+
 async def reads_nothing(scene: Scene, here: World) -> Got | None:
     link = await scene.link(here)
     await scene.send(link)
@@ -242,11 +246,11 @@ ROWS = (
         (
             Case(
                 "a stream without end", first(big), STALLED, None, attempts=("ok",), limit=WRITE,
-                seconds=30, acts=reads_nothing, also=was_paused,
+                seconds=30, slack=MOVED, acts=reads_nothing, also=was_paused,
             ),
             Case(
                 "a body of 12 MiB", first(big), None, STALLED, attempts=("ok",), limit=WRITE,
-                seconds=30, acts=reads_nothing,
+                seconds=30, slack=MOVED, acts=reads_nothing,
             ),
             Case(
                 "it reads slowly", first(slow), WHOLE, WHOLE, attempts=("ok",), acts=reads_slowly, slow=True,

@@ -226,6 +226,7 @@ class Case:
             model`, `dead`. Empty: its one key is ready, or it has none.
         limit: the key of the configuration that decides when.
         seconds: after how many of the proxy's own it happens.
+        slack: how many seconds late it may be.
         exchanges: records that are written in all.
         acts: what the client does.
         only: `passed`, `translated` or "": whether client and upstream speak one dialect.
@@ -245,6 +246,7 @@ class Case:
     keys: tuple[str, ...] = ()
     limit: str = ""
     seconds: float = 0.0
+    slack: float = 1.0
     exchanges: int = 1
     acts: Act = asks
     only: Literal["", "passed", "translated"] = ""
@@ -307,7 +309,7 @@ async def tell(scene: Scene) -> None:
         check_sees(scene, got, here)
         assert took >= case.seconds
         if case.seconds:
-            assert took <= case.seconds + SLACK
+            assert took <= case.seconds + case.slack
         await trio.sleep(SLACK)
         check_kept(scene, here)
         check_let_go(scene, here)
