@@ -212,6 +212,10 @@ async def asks_twice(scene: Scene, here: World) -> Got | None:
     return await asks(scene, here)
 
 
+SLACK = 1.0
+"""Seconds: the clocks are looked at every quarter of one, and closing is promised within one."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One moment or place of a fault.
@@ -246,7 +250,7 @@ class Case:
     keys: tuple[str, ...] = ()
     limit: str = ""
     seconds: float = 0.0
-    slack: float = 1.0
+    slack: float = SLACK
     exchanges: int = 1
     acts: Act = asks
     only: Literal["", "passed", "translated"] = ""
@@ -292,10 +296,6 @@ class Row:
 
 
 # -- telling
-
-
-SLACK = 1.0
-"""Seconds: the clocks are looked at every quarter of one, and closing is promised within one."""
 
 
 async def tell(scene: Scene) -> None:

@@ -5,7 +5,12 @@ import socket
 import pytest
 import trio
 
-from rawproxy.net.conn import KEEPALIVE_COUNT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL
+from rawproxy.net.conn import (
+    KEEPALIVE_COUNT,
+    KEEPALIVE_IDLE,
+    KEEPALIVE_INTERVAL,
+    UNSENT_BYTES,
+)
 from tests.faults.story import tell
 from tests.faults.streaming import FOUND, SO_ATTACH_FILTER, deaf
 from tests.faults.table import ROWS
@@ -53,3 +58,4 @@ async def test_upstream_sockets_are_tuned() -> None:
         assert option("TCP_KEEPCNT") == KEEPALIVE_COUNT
         assert KEEPALIVE_IDLE + KEEPALIVE_INTERVAL * KEEPALIVE_COUNT <= FOUND
         assert option("TCP_USER_TIMEOUT") <= FOUND * 1000
+        assert option("TCP_NOTSENT_LOWAT") == UNSENT_BYTES
