@@ -164,7 +164,7 @@ class Exchange:
         """Whether output went downstream: the commit."""
         self._failure: tuple[Fail, Answer | None] | None = None
         self.record = Record(
-            ask.id, ask.wall, client=ask.client, caller=ask.caller.name,
+            ask.id, ask.wall, ask.sequence, client=ask.client, caller=ask.caller.name,
             client_dialect=ask.dialect.NAME,
         )  # fmt: skip
 
@@ -368,7 +368,7 @@ class Exchange:
         """Return what says that we are still here, before any output."""
         reply = self._reply if self.ask.dialect.KEEPALIVE_BEGINS else None
         pipe = reply.pipe if reply else None
-        if reply is not None and pipe is not None and reply.held:
+        if reply is not None and pipe is not None and (reply.held or self._begun):
             # What the upstream said so far goes first. No other one's beginning can follow it.
             self._begun = True
             said, reply.held = b"".join(reply.held), []
@@ -486,6 +486,8 @@ class Exchange:
         if made.key.secret:  # an upstream without keys has nothing that could rest
             made.key.note(found.key, now, model=made.candidate.model, retry_after=fail.retry_after)
         if self.output_sent or self._begun:
+            if not self.output_sent:  # at the commit it was noted
+                self._note_attempt(fail.kind, fail.status)
             self.record.outcome, self.record.why = "broken", fail.kind
             assert self._pipe is not None
             return Break(self._pipe.fail(shown(fail, found)))
