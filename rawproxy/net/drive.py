@@ -290,14 +290,14 @@ class Sweeper:
     """
 
     def __init__(self, period: float, upstreams: Upstreams) -> None:
-        self._period = period
+        self.period = period
         self.upstreams = upstreams
         self.runs: set[Run] = set()
 
     async def sweep(self) -> None:
         """Run until cancelled."""
         while True:
-            await trio.sleep(self._period)
+            await trio.sleep(self.period)
             now = trio.current_time()
             for run in tuple(self.runs):
                 try:

@@ -114,7 +114,8 @@ class Server:
             self._sweeper.runs.discard(run)
             self._keep(run.record())
 
-    async def refuse(self, error: HttpError, head: RequestHead, response: Response) -> None:
+    @staticmethod
+    async def refuse(error: HttpError, head: RequestHead, response: Response) -> None:
         """Answer a request that broke HTTP or a limit; the connection is closed after it."""
         await _answer(response, error_answer(error, _near(head)))
 

@@ -29,7 +29,18 @@ from rawproxy.errors import ConfigError
 from tests.conftest import ROOT
 from tests.net.fakes import Client, FakeUpstream, Got, Script, Seen, ask, chunk, head, plays, whole
 from tests.net.tls import client_context, files
-from tests.net.world import CHAT, MESSAGES, PATH, call, delta, errors, preamble, text, world
+from tests.net.world import (
+    CHAT,
+    MESSAGES,
+    PATH,
+    call,
+    delta,
+    errors,
+    preamble,
+    reply_body,
+    text,
+    world,
+)
 
 ENGINE = {"provider": "engine", "tokens_per_second": 1e6, "first_token_seconds": 0}
 CONFIG = {
@@ -95,6 +106,31 @@ async def test_a_drain_lets_streams_end_and_takes_no_new_ones(autojump_clock: Mo
             await one.aclose()
 
 
+async def test_a_reply_that_has_not_begun_says_that_the_connection_closes(
+    autojump_clock: MockClock,
+) -> None:
+    go_on = trio.Event()
+
+    async def script(seen: Seen, wire: trio.SocketStream) -> None:
+        await go_on.wait()
+        await wire.send_all(whole(200, reply_body(CHAT, "fine")))
+
+    async with world(script, CHAT) as here, trio.open_nursery() as nursery:
+        link = await Client.connect(here.url)
+        await link.send("POST", PATH[CHAT], call(CHAT, stream=False))
+        await trio.testing.wait_all_tasks_blocked()
+
+        async def drain() -> None:
+            assert await here.proxy.drain() == (1, 0)
+
+        nursery.start_soon(drain)
+        await trio.sleep(5)
+        go_on.set()
+        got = await link.response()
+        assert (got.status, got.fields["connection"]) == (200, "close")
+        await link.aclose()
+
+
 async def test_a_drain_that_takes_too_long_ends_streams_with_an_error(
     autojump_clock: MockClock,
 ) -> None:
@@ -114,7 +150,7 @@ async def test_a_drain_that_takes_too_long_ends_streams_with_an_error(
 
         nursery.start_soon(client)
         await trio.testing.wait_all_tasks_blocked()
-        await here.proxy.drain()
+        assert await here.proxy.drain() == (0, 1)
         assert 7 <= trio.current_time() - before <= 8
         await here.kept()
         await trio.testing.wait_all_tasks_blocked()
