@@ -33,6 +33,7 @@ from rawproxy.app.metrics import Metrics
 from rawproxy.errors import ConfigError
 from rawproxy.gateway.access import Doors
 from rawproxy.gateway.record import Record
+from rawproxy.gateway.room import Room
 from rawproxy.net.conn import Conn
 from rawproxy.net.downstream import Downstream
 from rawproxy.net.drive import Sweeper
@@ -79,6 +80,7 @@ class Proxy:
         self._nursery: trio.Nursery | None = None
         self._server = Server(setup_of(config, pools), self._keep, self._sweeper)
         self._connections = Connections(config.server.limits.connections)
+        self._room = Room(config.server.limits.bodies_bytes)
         self._admin_connections = Connections(ADMIN_CONNECTIONS)
         self._accepting: list[trio.CancelScope] = []
         self._unix: list[tuple[Path, int]] = []  # socket files of ours, with their inodes
@@ -119,6 +121,7 @@ class Proxy:
         if not (config.server.seal_key or keys_of(config)):
             new = replace(new, seal_key=old.seal_key)  # a random one lasts as long as the process
         self._server.setup = new
+        self._room.most = config.server.limits.bodies_bytes
         self.config = config
         usable = [one for one in self._sources if one.key.ready_at("") < math.inf]
         fetched = {source.written: source.key.secret for source in usable}
@@ -213,7 +216,8 @@ class Proxy:
         connections = self._connections if drains else self._admin_connections
 
         def connect(conn: Conn) -> Downstream:
-            return Downstream(conn, self.config.server.limits, handler, self._server.refuse)
+            limits = self.config.server.limits
+            return Downstream(conn, limits, handler, self._server.refuse, self._room)
 
         async def accepting() -> None:
             with sock, trio.CancelScope() as scope:

@@ -9,6 +9,7 @@ import trio
 
 from rawproxy.errors import HttpError
 from rawproxy.gateway.limits import Limits
+from rawproxy.gateway.room import Room, Share
 from rawproxy.net.conn import Conn
 from rawproxy.net.response import ClientGone, Handler, Request, Response
 from rawproxy.wire.http import Body, End, Fields, HttpEvent, RequestHead
@@ -104,6 +105,7 @@ class Downstream:
         limits: what a client may take.
         handler: serves one request; cancelled when the connection ends.
         refuse: writes the answer to a request that broke HTTP, or a limit.
+        room: counts the bodies of all connections.
     """
 
     def __init__(
@@ -112,11 +114,13 @@ class Downstream:
         limits: Limits,
         handler: Handler,
         refuse: Callable[[HttpError, RequestHead, Response], Awaitable[None]],
+        room: Room,
     ) -> None:
         self.conn = conn
         self._limits = limits
         self._handler = handler
         self._refuse = refuse
+        self._room = room
         self._reader = RequestReader(
             HeadLimits(limits.head_bytes, limits.head_fields, limits.body_bytes)
         )
@@ -130,7 +134,8 @@ class Downstream:
         """Serve requests until one side closes."""
         try:
             while not self.draining and await self._one():
-                pass
+                if self._reader.buffered:  # the next request is here already: others come first
+                    await trio.lowlevel.checkpoint()
         except (ClientGone, OSError):
             pass
         finally:
@@ -138,29 +143,30 @@ class Downstream:
 
     async def _one(self) -> bool:
         """Serve one request; return whether another may follow."""
-        try:
-            if self._served:
-                self._events = self._reader.next()
-            request = await self._request()
-        except HttpError as error:
-            await self._answer_broken(error)
-            return False
-        self._served = True
-        if request is None:
-            return False
-        keep = self._reader.keep_alive and not self.draining
-        response = self._response(request.head, keep_alive=keep)
-        await self._handler(request, response)
-        return response.keep_alive and not self.conn.closed
+        with self._room.share() as share:
+            try:
+                if self._served:
+                    self._events = self._reader.next()
+                request = await self._request(share)
+            except HttpError as error:
+                await self._answer_broken(error)
+                return False
+            self._served = True
+            if request is None:
+                return False
+            keep = self._reader.keep_alive and not self.draining
+            response = self._response(request.head, keep_alive=keep)
+            await self._handler(request, response)
+            return response.keep_alive and not self.conn.closed
 
-    async def _request(self) -> Request | None:
+    async def _request(self, share: Share) -> Request | None:
         """Return the next request; None when the client has no more."""
         head = await self._head()
         if head is None:
             return None
         if self._reader.wants_continue and not self._ended():
             await self.conn.send(CONTINUE)
-        return Request(head, await self._body())
+        return Request(head, await self._body(share))
 
     async def _head(self) -> RequestHead | None:
         limits = self._limits
@@ -184,18 +190,18 @@ class Downstream:
         assert isinstance(head, RequestHead)
         return head
 
-    async def _body(self) -> bytes:
-        parts: list[bytes] = []
-        size = 0
+    async def _body(self, share: Share) -> bytes:
+        # Not a list of parts: one of two bytes would cost twenty times its size.
+        body = bytearray()
         began = trio.current_time()
         while True:
             for event in self._events:
                 if isinstance(event, Body):
-                    parts.append(event.data)
-                    size += len(event.data)
+                    share.take(len(event.data))
+                    body += event.data
             if self._ended():
-                return b"".join(parts)
-            self._check_rate(size, trio.current_time() - began)
+                return bytes(body)
+            self._check_rate(len(body), trio.current_time() - began)
             self._events = []
             with trio.move_on_after(self._limits.body_seconds) as scope:
                 if not await self._more():

@@ -170,6 +170,8 @@ class Client:
         if self._h11.our_state is h11.DONE:
             self._h11.start_next_cycle()
         given = {"host": "localhost", "content-length": str(len(body))} | (fields or {})
+        if "transfer-encoding" in given:
+            del given["content-length"]
         request = h11.Request(method=method, target=target, headers=list(given.items()))
         out = self._h11.send(request) or b""
         out += (self._h11.send(h11.Data(data=body)) or b"") if body else b""
