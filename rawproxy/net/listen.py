@@ -157,6 +157,25 @@ async def accept(
         start: starts a task.
         write_seconds: how long a client may take none of a reply's bytes.
     """
+    failed = False
+    while True:
+        try:
+            if failed:
+                await trio.sleep(PAUSE_SECONDS)
+            failed = False
+            await _accept(listener, connections, connect, start, write_seconds)
+        except Exception:  # whatever it is, the next client is not to pay for it
+            _log.exception("accepting pauses: a fault of ours")
+            failed = True
+
+
+async def _accept(
+    listener: socket.socket,
+    connections: Connections,
+    connect: Callable[[Conn], Downstream],
+    start: Callable[[Callable[[Downstream], Awaitable[None]], Downstream], None],
+    write_seconds: float,
+) -> None:
     short = False
     while True:
         await trio.lowlevel.wait_readable(listener)
@@ -179,7 +198,11 @@ async def accept(
         try:
             # Our own clock tells what a client that stops reading was; the kernel's comes after it.
             tune(sock, UNACKNOWLEDGED_SECONDS + write_seconds)
+            downstream = connect(Conn(sock))
         except OSError:  # it is gone already
             sock.close()
             continue
-        start(connections.serve, connect(Conn(sock)))
+        except BaseException:
+            sock.close()
+            raise
+        start(connections.serve, downstream)

@@ -5,6 +5,7 @@ outlives a cancel: a few dead name servers would block every other use of thread
 """
 
 import ipaddress
+import logging
 import socket
 from collections.abc import Awaitable, Callable
 
@@ -13,6 +14,8 @@ import trio
 from rawproxy.errors import UpstreamConnectError
 
 __all__ = ["NEGATIVE_SECONDS", "POSITIVE_SECONDS", "THREADS", "Resolver"]
+
+_log = logging.getLogger("rawproxy")
 
 THREADS = 16
 """Look-ups at the same time; each may hang for as long as the system's resolver does."""
@@ -89,6 +92,8 @@ class Resolver:
             addresses = [address for address in dict.fromkeys(found) if _usable(address[1])]
         except (OSError, ValueError):  # no such name, or none at all
             pass
+        except Exception:  # no thread, say: this task is nobody's own, and would end the program
+            _log.exception("a look-up failed by a fault of ours")
         finally:
             keep = POSITIVE_SECONDS if addresses else NEGATIVE_SECONDS
             self._cache[host] = (trio.current_time() + keep, addresses)

@@ -105,7 +105,10 @@ class Server:
             await run.run()
         finally:
             self._sweeper.runs.discard(run)
-            self._keep(run.record())
+            try:
+                self._keep(run.record())
+            except Exception:  # the reply has gone out, and another may follow
+                _log.exception("the record of exchange %s is lost", ask.id)
 
     async def refuse(self, error: HttpError, head: RequestHead, response: Response) -> None:
         """Answer a request that broke HTTP or a limit; the connection is closed after it."""

@@ -95,7 +95,10 @@ async def read_request(stream: trio.SocketStream) -> Seen | None:
     fields = [(name.lower(), value.strip()) for name, _, value in pairs]
     length = int(dict(fields).get(b"content-length", b"0"))
     while len(body) < length:
-        body += await stream.receive_some(65536)
+        more = await stream.receive_some(65536)
+        if not more:
+            return None
+        body += more
     return Seen(method, target, fields, body, head)
 
 

@@ -111,3 +111,16 @@ async def test_a_look_up_goes_on_for_others_when_its_first_caller_leaves() -> No
         await trio.testing.wait_all_tasks_blocked()
         answer.set()
     assert await resolver.resolve("a") == [(V4, "192.0.2.1")]
+
+
+async def test_a_fault_of_ours_is_no_answer_and_ends_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """`can't start new thread` is a RuntimeError, and a look-up is a task that belongs to nobody."""
+
+    async def lookup(host: str, limiter: trio.CapacityLimiter) -> list[Address]:
+        raise RuntimeError("can't start new thread")
+
+    with pytest.raises(UpstreamConnectError):
+        await Resolver(lookup).resolve("example.com")
+    assert "can't start new thread" in caplog.text
