@@ -49,7 +49,9 @@ class Share:
         """
         room = self._room
         if room.taken + size > room.most:
-            message = f"request bodies may have {room.most} bytes together, and there is no room now"
+            message = (
+                f"request bodies may have {room.most} bytes together, and there is no room now"
+            )
             raise HttpError(message, status=503, retry_after=RETRY_SECONDS)
         room.taken += size
         self._size += size

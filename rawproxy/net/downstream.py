@@ -3,15 +3,14 @@
 Layer: net. HTTP/1.1, one request at a time; requests that were pipelined wait their turn.
 """
 
-from collections.abc import Awaitable, Callable
-
 import trio
 
 from rawproxy.errors import HttpError
 from rawproxy.gateway.limits import Limits
 from rawproxy.gateway.room import Room, Share
+from rawproxy.net.body import collect
 from rawproxy.net.conn import Conn
-from rawproxy.net.response import ClientGone, Handler, Request, Response
+from rawproxy.net.response import ClientGone, Handler, Refuse, Request, Response
 from rawproxy.wire.http import Body, End, Fields, HttpEvent, RequestHead
 from rawproxy.wire.http1 import (
     CONTINUE,
@@ -113,7 +112,7 @@ class Downstream:
         conn: Conn,
         limits: Limits,
         handler: Handler,
-        refuse: Callable[[HttpError, RequestHead, Response], Awaitable[None]],
+        refuse: Refuse,
         room: Room,
     ) -> None:
         self.conn = conn
@@ -128,7 +127,13 @@ class Downstream:
         self.idle_scope: trio.CancelScope | None = None
         """Set while the connection waits for a request: a drain may cancel it there."""
         self.draining = False
-        self._served = False
+        self._served = 0
+
+    def drain(self) -> None:
+        """Take no new requests, and close when the one that runs is done."""
+        self.draining = True
+        if self.idle_scope is not None:
+            self.idle_scope.cancel()
 
     async def serve(self) -> None:
         """Serve requests until one side closes."""
@@ -151,10 +156,11 @@ class Downstream:
             except HttpError as error:
                 await self._answer_broken(error)
                 return False
-            self._served = True
+            self._served += 1
             if request is None:
                 return False
-            keep = self._reader.keep_alive and not self.draining
+            last = self._served >= self._limits.requests_per_connection
+            keep = self._reader.keep_alive and not last and not self.draining
             response = self._response(request.head, keep_alive=keep)
             await self._handler(request, response)
             return response.keep_alive and not self.conn.closed
@@ -166,7 +172,8 @@ class Downstream:
             return None
         if self._reader.wants_continue and not self._ended():
             await self.conn.send(CONTINUE)
-        return Request(head, await self._body(share))
+        body = await collect(self._piece, self._limits, share)
+        return Request(head, body, self.conn.peer)
 
     async def _head(self) -> RequestHead | None:
         limits = self._limits
@@ -190,33 +197,19 @@ class Downstream:
         assert isinstance(head, RequestHead)
         return head
 
-    async def _body(self, share: Share) -> bytes:
-        # Not a list of parts: one of two bytes would cost twenty times its size.
-        body = bytearray()
-        began = trio.current_time()
+    async def _piece(self) -> bytes:
+        """Return the next bytes of the body; b"" at its end."""
         while True:
-            for event in self._events:
-                if isinstance(event, Body):
-                    share.take(len(event.data))
-                    body += event.data
-            if self._ended():
-                return bytes(body)
-            self._check_rate(len(body), trio.current_time() - began)
-            self._events = []
-            with trio.move_on_after(self._limits.body_seconds) as scope:
-                if not await self._more():
-                    raise HttpError("the connection ended inside a request body")
-            if scope.cancelled_caught:
-                gap = self._limits.body_seconds
-                raise HttpError(f"nothing of the request body came for {gap:g} s", status=408)
+            ended = self._ended()
+            data = b"".join(event.data for event in self._events if isinstance(event, Body))
+            self._events = self._events[-1:] if ended else []
+            if data or ended:
+                return data
+            if not await self._more():
+                raise HttpError("the connection ended inside a request body")
 
     def _ended(self) -> bool:
         return bool(self._events) and isinstance(self._events[-1], End)
-
-    def _check_rate(self, size: int, seconds: float) -> None:
-        rate = self._limits.body_rate
-        if seconds > self._limits.body_seconds and size < rate * seconds:
-            raise HttpError(f"the request body came slower than {rate:g} bytes/s", status=408)
 
     async def _more(self) -> bool:
         """Read once; False at the end of the connection."""

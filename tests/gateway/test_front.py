@@ -9,6 +9,7 @@ from rawproxy.errors import ClientError, HttpError, NotFound
 from rawproxy.gateway.face import FACES, GEMINI_ARRAY, INVOKE_FACE, VERTEX_FACE, Face
 from rawproxy.gateway.front import Errand, errand, error_answer, local_answer, nearest
 from rawproxy.gateway.route import Route, Router
+from rawproxy.wire.fields import get
 from rawproxy.wire.http import Fields, RequestHead
 from tests.gateway.stories import up
 from tests.net.world import CHAT, MESSAGES

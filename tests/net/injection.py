@@ -54,7 +54,7 @@ class Injector(Instrument):
     def before_task_step(self, task: Task) -> None:
         if self._error is None or self.fired or not self._is_chosen(task):
             return
-        if inspect.getcoroutinestate(task.coro) == inspect.CORO_CREATED:  # type: ignore[arg-type]
+        if inspect.getcoroutinestate(task.coro) == inspect.CORO_CREATED:
             return  # it waits for nothing yet
         waits = list(task.iter_await_frames())
         if any(frame.f_code.co_name == "_nested_child_finished" for frame, _ in waits):

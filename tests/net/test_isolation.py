@@ -480,8 +480,8 @@ def planted(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -
             raise ZeroDivisionError
         return real_end(self, *arguments)
 
-    def tune(sock: socket.socket) -> None:
-        real_tune(sock)
+    def tune(sock: socket.socket, *more: float) -> None:
+        real_tune(sock, *more)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
 
     monkeypatch.setattr(Exchange, "on_head", on_head)
@@ -514,7 +514,7 @@ async def endure(
             with trio.fail_after(SECONDS):
                 await scenario.victim(here)
                 await trio.testing.wait_all_tasks_blocked()
-                while len(counted) > 1:
+                while len(counted) > 1:  # noqa: ASYNC110 - it is a set
                     await trio.sleep(0.001)
             fired = injector.disarm()
             with trio.fail_after(SECONDS):
@@ -548,7 +548,7 @@ async def test_every_await_was_failed(tmp_path: Path) -> None:
     for number, scenario in enumerate(SCENARIOS.values()):
         folder = tmp_path / str(number)
         folder.mkdir()
-        count, places = await endure(scenario, ERRORS["RuntimeError"], folder)
+        _, places = await endure(scenario, ERRORS["RuntimeError"], folder)
         failed |= places
     failed |= await endure_alone(ERRORS["RuntimeError"])
     missed = [
