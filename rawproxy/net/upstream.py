@@ -11,6 +11,7 @@ import ssl
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import trio
@@ -249,7 +250,9 @@ class Upstreams:
             reply = await self._ask(link, head, attempt.body, clocks)
         except NotProcessed:
             clocks.connecting(trio.current_time())
-            link = await self._connect(place)
+            # The other idle ones may be as dead; a connection that is shared tells what it takes.
+            shared = isinstance(link, Http2Link)
+            link = await (self._link(place) if shared else self._connect(place))
             reply = await self._ask(link, head, attempt.body, clocks)
         try:
             yield reply
@@ -276,12 +279,19 @@ class Upstreams:
             if opening is not None:
                 await opening.wait()
                 continue
-            opening = self._opening[place] = trio.Event()
+            self._opening[place] = trio.Event()
             try:
-                return await self._connect(place)
-            finally:
-                del self._opening[place]
-                opening.set()
+                link = await self._connect(place)
+            except BaseException:
+                self._opened(place)
+                raise
+            if isinstance(link, _Http1Link):
+                self._opened(place)
+            return link  # the others learn first how many requests it takes at once
+
+    def _opened(self, place: Place) -> None:
+        if place in self._opening:
+            self._opening.pop(place).set()
 
     async def _connect(self, place: Place) -> _Http1Link | Http2Link:
         tls = self._tls(place) if place.scheme == "https" else None
@@ -301,7 +311,7 @@ class Upstreams:
         if speaks == HTTP1:
             return _Http1Link(conn, place, self)
         assert self._nursery is not None
-        link = Http2Link(conn, place.scheme.encode(), RESPONSE_LIMITS)
+        link = Http2Link(conn, place.scheme.encode(), RESPONSE_LIMITS, partial(self._opened, place))
         self._shared.setdefault(place, []).append(link)
         self._nursery.start_soon(self._read, place, link)
         return link

@@ -5,6 +5,7 @@ whether an upstream that is silent is still there.
 """
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 
 import trio
@@ -74,15 +75,20 @@ class Http2Link:
         conn: the connection, after its TLS handshake.
         scheme: `http` or `https`.
         limits: of responses.
+        settled: is called once it is known how many requests it takes at once, or that it has ended.
 
     Attributes:
         used: a request was sent on it before.
         idle_since: when its last request ended.
     """
 
-    def __init__(self, conn: Conn, scheme: bytes, limits: Limits) -> None:
+    def __init__(
+        self, conn: Conn, scheme: bytes, limits: Limits, settled: Callable[[], None]
+    ) -> None:
         now = trio.current_time()
         self._scheme = scheme
+        self._settled = settled
+        self._told = False
         self._wire = Http2Client(limits, now=now)
         self._mux = Mux(conn, self._wire, self._never, UNACKNOWLEDGED_SECONDS)
         self._scope = trio.CancelScope()
@@ -97,7 +103,8 @@ class Http2Link:
     @property
     def has_room(self) -> bool:
         """Whether one more request may be sent on it now."""
-        return self._usable and self._wire.room > 0 and not self._mux.conn.closed
+        known = self._wire.settled or self.idle
+        return known and self._usable and self._wire.room > 0 and not self._mux.conn.closed
 
     @property
     def _usable(self) -> bool:
@@ -117,13 +124,20 @@ class Http2Link:
                     self._mux.flush()
                     with suppress(OSError, WireError):
                         while await self._mux.read():
-                            pass
+                            if self._wire.settled:
+                                self._tell_settled()
                     nursery.cancel_scope.cancel()
         except Exception:
             _log.exception("an upstream's HTTP/2 connection ended by a fault of ours")
         finally:
             self._mux.lose()
             self._mux.conn.close()
+            self._tell_settled()
+
+    def _tell_settled(self) -> None:
+        if not self._told:
+            self._told = True
+            self._settled()
 
     def close(self) -> None:
         """End it: what runs on it breaks."""

@@ -225,6 +225,11 @@ class Http2Client(Side):
         return not self.gone and self._next <= LAST_STREAM
 
     @property
+    def settled(self) -> bool:
+        """Whether the peer's SETTINGS came, which say how many requests it takes at once."""
+        return self._settled
+
+    @property
     def room(self) -> int:
         """How many more requests may be opened now; never negative."""
         if not self.usable:

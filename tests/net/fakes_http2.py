@@ -190,7 +190,7 @@ class Http2Client:
         for event in self.state.receive_data(_without_goaway(self, data)):
             self.settled |= isinstance(event, h2.events.RemoteSettingsChanged)
             number = getattr(event, "stream_id", None)
-            if number in self._events:
+            if number in self._events and not isinstance(event, h2.events.WindowUpdated):
                 self._events[number].append(event)
         with_reply = self.state.data_to_send()
         if with_reply:
@@ -272,9 +272,13 @@ class Peer:
     async def goaway(self, last: int, code: int = 0) -> None:
         """Say by hand that no stream above `last` is taken: h2 itself could not go on after it."""
         frame = (8).to_bytes(3, "big") + bytes([GOAWAY, 0]) + bytes(4)
+        await self.raw(frame + last.to_bytes(4, "big") + code.to_bytes(4, "big"))
+
+    async def raw(self, data: bytes) -> None:
+        """Send bytes that h2 knows nothing of."""
         await self.flush()
         async with self.lock:
-            await self.stream.send_all(frame + last.to_bytes(4, "big") + code.to_bytes(4, "big"))
+            await self.stream.send_all(data)
 
 
 @dataclass
@@ -300,6 +304,7 @@ class Http2Upstream:
         peer = Peer(stream, h2.connection.H2Connection(config))
         self.peers.append(peer)
         peer.state.local_settings.max_concurrent_streams = self.most
+        peer.state.local_settings.acknowledge()
         peer.state.initiate_connection()
         open_streams: dict[int, Stream] = {}
         try:
