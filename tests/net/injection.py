@@ -34,13 +34,14 @@ class Injector(Instrument):
         self._standing = standing
         self._root: Task | None = None
         self._error: BaseException | None = None
-        self._left = 0
+        self._left = self._times = 0
         self.fired: tuple[Place, ...] = ()
         """Where the exception was thrown: the lines of the package that waited, the outer ones first."""
 
-    def arm(self, at: int, error: Exception) -> None:
-        """Fail the `at`-th wait from now on with `error`."""
+    def arm(self, at: int, error: Exception, times: int = 1) -> None:
+        """Fail the `at`-th wait from now on with `error`, and those after it until it was `times`."""
         self._root, self._error, self._left, self.fired = None, error, at, ()
+        self._times = times
 
     def disarm(self) -> tuple[Place, ...]:
         """Leave every task alone; return where the exception was thrown, () when it was not."""
@@ -52,7 +53,7 @@ class Injector(Instrument):
             self._root = task
 
     def before_task_step(self, task: Task) -> None:
-        if self._error is None or self.fired or not self._is_chosen(task):
+        if self._error is None or not self._times or not self._is_chosen(task):
             return
         if inspect.getcoroutinestate(task.coro) == inspect.CORO_CREATED:
             return  # it waits for nothing yet
@@ -60,8 +61,9 @@ class Injector(Instrument):
         if any(frame.f_code.co_name == "_nested_child_finished" for frame, _ in waits):
             return
         self._left -= 1
-        if self._left == 0:
-            self.fired = tuple(place for wait in waits if (place := _place(*wait))) or (("?", 0),)
+        if self._left <= 0:
+            self._times -= 1
+            self.fired += tuple(place for wait in waits if (place := _place(*wait))) or (("?", 0),)
             task._next_send_fn, task._next_send = task.coro.throw, self._error
 
     def _is_chosen(self, task: Task) -> bool:

@@ -5,6 +5,8 @@ victim comes again and again, and each time one more of its waits fails. After e
 may be left, and at the end the bystander has every byte.
 """
 
+import errno
+import gc
 import itertools
 import logging
 import os
@@ -61,6 +63,7 @@ class Bystander:
 
     def __init__(self) -> None:
         self.words = 0
+        self._got = b""
         self._send, self._receive = trio.open_memory_channel[bytes](0)
 
     async def script(self, seen: Seen, wire: trio.SocketStream) -> None:
@@ -74,21 +77,28 @@ class Bystander:
         await self._link.send("POST", PATH[CHAT], call(CHAT, model="bystander"))
         await self._send.send(preamble(CHAT))
         await self._link.head()
+        await self._hear()
 
     async def word(self) -> None:
         """Say one more word, and hear it."""
         await self._send.send(delta(CHAT, f"word {self.words}"))
         self.words += 1
+        await self._hear()
+
+    async def _hear(self) -> None:
+        said = b"".join(delta(CHAT, f"word {number}") for number in range(self.words))
+        while len(self._got) < len(preamble(CHAT) + said):
+            self._got += await self._link.read()
+        assert self._got == preamble(CHAT) + said
 
     async def finish(self) -> None:
         """Check that every byte came, and that the connection is good for more."""
         await self._send.send(stop(CHAT) + end(CHAT))
         await self._send.aclose()
-        got = b""
+        rest = b""
         while data := await self._link.read():
-            got += data
-        said = b"".join(delta(CHAT, f"word {number}") for number in range(self.words))
-        assert got == preamble(CHAT) + said + stop(CHAT) + end(CHAT)
+            rest += data
+        assert rest == stop(CHAT) + end(CHAT)
         await self._link.send("GET", "/healthz")
         assert (await self._link.response()).status == 200
         await self._link.aclose()
@@ -174,9 +184,10 @@ async def settles(here: World, before: tuple[int, ...]) -> None:
 
 @pytest.fixture(autouse=True)
 def planted(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """Faults of ours in two models' exchanges; connections that hold little: to upstreams, and to clients on the unix socket."""
+    """Faults of ours in two models' exchanges; little room to upstreams, and less on the unix socket."""
     caplog.set_level(logging.CRITICAL)
-    real_head, real_end, real_tune = Exchange.on_head, Exchange.on_end, conn.tune
+    real_head, real_end = Exchange.on_head, Exchange.on_end
+    real_tune, real_push = conn.tune, conn.Conn._push
 
     def on_head(self: Exchange, *arguments: Any) -> Step:
         if self.ask.model == "planted":
@@ -193,11 +204,15 @@ def planted(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
 
     def tune_accepted(sock: socket.socket, *more: float) -> None:
-        if sock.family == socket.AF_UNIX:
-            tune(sock, *more)
-        else:
-            real_tune(sock, *more)
+        (tune if sock.family == socket.AF_UNIX else real_tune)(sock, *more)
 
+    def push(self: conn.Conn, data: bytes) -> bool:
+        if self._sock.family == socket.AF_UNIX and data:
+            self._pending += data  # as if the kernel took nothing now
+            return False
+        return real_push(self, data)
+
+    monkeypatch.setattr(conn.Conn, "_push", push)
     monkeypatch.setattr(listen, "tune", tune_accepted)
     monkeypatch.setattr(Exchange, "on_head", on_head)
     monkeypatch.setattr(Exchange, "on_end", on_end)
@@ -217,6 +232,7 @@ async def endure(
         trio.lowlevel.add_instrument(injector)
         await bystander.begin(here)
         await trio.testing.wait_all_tasks_blocked(0.01)
+        gc.collect()  # what other tests left
         before = standing(here)
         for at in itertools.count(1):
             pool._resolver._cache.clear()
@@ -257,7 +273,7 @@ NOT_OF_A_CONNECTION = {
 }
 
 
-async def test_every_await_was_failed(tmp_path: Path) -> None:
+async def test_every_await_was_failed(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Each `await` of the layer: an exception came out of it, or of what it waits for."""
     failed: set[Place] = set()
     for number, scenario in enumerate(SCENARIOS.values()):
@@ -265,6 +281,7 @@ async def test_every_await_was_failed(tmp_path: Path) -> None:
         folder.mkdir()
         _, places = await endure(scenario, ERRORS["RuntimeError"], folder)
         failed |= places
+    request.getfixturevalue("scarce")
     failed |= await endure_alone(ERRORS["RuntimeError"])
     missed = [
         f"{path.name}:{min(lines)[1]} {function}"
@@ -279,6 +296,20 @@ ALONE = ("accepting", "Sweeper.sweep")
 """Tasks that serve everybody."""
 
 
+@pytest.fixture
+def scarce(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no descriptor for every other connection, at first."""
+    real = socket.socket.accept
+    turns = itertools.cycle([True, False])
+
+    def accept(self: socket.socket) -> tuple[socket.socket, Any]:
+        if next(turns):
+            raise OSError(errno.EMFILE, "Too many open files")
+        return real(self)
+
+    monkeypatch.setattr(socket.socket, "accept", accept)
+
+
 async def endure_alone(error: Callable[[], Exception]) -> set[Place]:
     """Fail the waits of the tasks that nobody owns: whoever comes is served all the same."""
     places: set[Place] = set()
@@ -290,7 +321,7 @@ async def endure_alone(error: Callable[[], Exception]) -> set[Place]:
         injector = Injector((), (name,))
         async with open_proxy(config) as proxy:
             trio.lowlevel.add_instrument(injector)
-            injector.arm(at, error())
+            injector.arm(at, error(), times=2)
             with trio.fail_after(SECONDS):
                 for _ in range(5):
                     got = await ask(
@@ -304,5 +335,5 @@ async def endure_alone(error: Callable[[], Exception]) -> set[Place]:
 
 
 @pytest.mark.parametrize("kind", ERRORS)
-async def test_tasks_that_serve_everybody_go_on(kind: str) -> None:
+async def test_tasks_that_serve_everybody_go_on(kind: str, scarce: None) -> None:
     assert await endure_alone(ERRORS[kind])
