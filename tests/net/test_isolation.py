@@ -259,7 +259,13 @@ async def endure(
     return at - 1, places
 
 
-@pytest.mark.parametrize("kind", [kind for kind in ERRORS if kind != "RuntimeError"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "OSError",
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("MemoryError", "ExceptionGroup")),
+    ],
+)
 @pytest.mark.parametrize("name", SCENARIOS)
 async def test_others_are_unharmed(name: str, kind: str, tmp_path: Path) -> None:
     count, _ = await endure(SCENARIOS[name], ERRORS[kind], tmp_path)
@@ -273,6 +279,7 @@ NOT_OF_A_CONNECTION = {
 }
 
 
+@pytest.mark.slow
 async def test_every_await_was_failed(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Each `await` of the layer: an exception came out of it, or of what it waits for."""
     failed: set[Place] = set()
@@ -334,6 +341,7 @@ async def endure_alone(error: Callable[[], Exception]) -> set[Place]:
     return places
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ERRORS)
 async def test_tasks_that_serve_everybody_go_on(kind: str, scarce: None) -> None:
     assert await endure_alone(ERRORS[kind])

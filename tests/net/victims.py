@@ -132,7 +132,8 @@ async def asks_twice(here: World) -> None:
         numbers = [await link.begin("POST", PATH[CHAT]) for _ in range(2)]
         await trio.testing.wait_all_tasks_blocked()
         for number in numbers:
-            await link.send_body(number, call(CHAT))
+            link.state.send_data(number, call(CHAT), end_stream=True)
+        await link.flush()
         for number in numbers:
             with contextlib.suppress(StreamReset):
                 check(CHAT, await link.response(number), True)
@@ -207,12 +208,12 @@ async def reads_late(here: World) -> None:
 
 
 def late(*pieces: bytes) -> Victim:
-    """Each write has to wait, also the one that would not have to."""
+    """Requests on the unix socket, one after the other: whatever is written there has to wait."""
 
     async def victim(here: World) -> None:
         link = await Client.connect(here.proxy.urls[1])
         with contextlib.suppress(trio.BrokenResourceError):
-            for data in pieces:
+            for data in (b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n", *pieces):
                 await link.stream.send_all(data)
                 await trio.testing.wait_all_tasks_blocked()
             while await link.stream.receive_some(65536):
@@ -315,6 +316,7 @@ async def breaks_off(seen: Seen, wire: trio.SocketStream) -> None:
 
 
 LONG = streams(preamble(CHAT) + delta(CHAT, "x" * 6000) * 80 + stop(CHAT) + end(CHAT))
+AT_ONCE = head() + chunk(reply_stream(CHAT, "fine")) + LAST_CHUNK
 BLOCKING = {name: whole(200, reply_body(name, "fine")) for name in (CHAT, MESSAGES)}
 
 
@@ -393,7 +395,10 @@ SCENARIOS = {
     "late, translated, blocking": Scenario(
         late_call(MESSAGES, stream=False), {"up": says_whole(BLOCKING[CHAT])}
     ),
-    "late, at once": Scenario(late_call(MESSAGES), {"up": streams(reply_stream(CHAT, "fine"))}),
+    "late, at once": Scenario(late_call(MESSAGES), {"up": says_whole(AT_ONCE)}),
+    "late, no words": Scenario(
+        late_call(CHAT), {"a": streams(preamble(CHAT) + stop(CHAT) + end(CHAT)), "b": REFUSES}
+    ),
     "late, engine": Scenario(late_call(CHAT, max_tokens=5), to=("local/ngram",)),
     "late, engine, blocking": Scenario(
         late_call(MESSAGES, stream=False, max_tokens=5), to=("local/ngram",)
@@ -402,7 +407,8 @@ SCENARIOS = {
     "late, broken off": Scenario(late_call(CHAT), {"up": breaks_off}),
     "late, crashed": Scenario(late_call(CHAT, model="planted"), {"up": in_pieces(CHAT)}),
     "late, crashed midway": Scenario(
-        late_call(CHAT, model="planted later"), {"up": in_pieces(CHAT)}
+        late_call(CHAT, model="planted later"),
+        {"up": streams(preamble(CHAT) + delta(CHAT, "half"))},
     ),
     "late, no such path": Scenario(late(request("/nowhere", b""))),
     "late, a page": Scenario(
