@@ -366,7 +366,7 @@ def doors(folder: Path) -> dict[str, Any]:
 
 
 REFUSES = says_whole(whole(500, error_body(CHAT, "server_error", "no")))
-MUCH = {"messages": [{"role": "user", "content": "x" * 600_000}]}
+MUCH: dict[str, Any] = {"messages": [{"role": "user", "content": "x" * 600_000}]}
 
 SCENARIOS = {
     "passed": Scenario(asks(CHAT), {"up": in_pieces(CHAT)}),
