@@ -18,6 +18,7 @@ from pathlib import Path
 
 import trio
 
+from rawproxy.app import logs
 from rawproxy.app.admin import Admin
 from rawproxy.app.build import Source, entrances_of, keys_of, pools_of, setup_of, sources_of
 from rawproxy.app.config import (
@@ -366,7 +367,7 @@ def main(config: Config, *, log_level: str, reload: Callable[[], Config]) -> int
 
     SIGTERM and SIGINT drain, a second one exits at once; SIGHUP reads the configuration again.
     """
-    _set_up_logging(log_level)
+    logs.set_up(log_level)
     raise_limit()
     try:
         return trio.run(_serve, config, reload)
@@ -375,14 +376,6 @@ def main(config: Config, *, log_level: str, reload: Callable[[], Config]) -> int
         if isinstance(error, ConfigError):
             raise error from None
         raise
-
-
-def _set_up_logging(level: str) -> None:
-    logging.basicConfig(
-        level=level.upper(),
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
 
 
 async def _serve(config: Config, reload: Callable[[], Config]) -> int:
