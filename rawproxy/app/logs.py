@@ -9,7 +9,7 @@ import sys
 import traceback
 from types import TracebackType
 
-__all__ = ["Discreet", "set_up"]
+__all__ = ["Discreet", "hush", "set_up"]
 
 
 class Discreet(logging.Formatter):
@@ -40,8 +40,15 @@ def _lines(error: BaseException, seen: set[int]) -> list[str]:
     return lines
 
 
+def hush() -> None:
+    """Keep the libraries below us from logging what they see: hpack tells every header field."""
+    for name in ("hpack", "h2"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
 def set_up(level: str) -> None:
-    """Write log lines of `level` and above to standard error."""
+    """Write log lines of `level` and above to standard error; of others' loggers, warnings."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Discreet("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    logging.basicConfig(level=level.upper(), handlers=[handler])
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.getLogger("rawproxy").setLevel(level.upper())

@@ -65,6 +65,7 @@ class Proxy:
     """
 
     def __init__(self, config: Config, keep: Callable[[Record], None] | None = None) -> None:
+        logs.hush()
         self.config = config
         self._also_keep = keep
         self.urls: list[str] = []

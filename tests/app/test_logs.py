@@ -2,10 +2,11 @@
 
 import logging
 import sys
+from collections.abc import Iterator
 
 import pytest
 
-from rawproxy.app.logs import Discreet, set_up
+from rawproxy.app.logs import Discreet, hush, set_up
 
 
 def written(error: BaseException) -> str:
@@ -47,10 +48,35 @@ def test_a_line_without_an_exception() -> None:
     assert Discreet("%(message)s").format(record).rstrip("\n") == "fine"
 
 
-def test_set_up(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    root = logging.Logger("root")
-    monkeypatch.setattr(logging, "root", root)
-    set_up("info")
-    root.info("told")
-    root.debug("not told")
-    assert capsys.readouterr().err.endswith(" INFO root told\n")
+@pytest.fixture
+def loggers() -> Iterator[None]:
+    """The loggers are afterwards as they were before."""
+    root = logging.getLogger()
+    named = [logging.getLogger(name) for name in ("rawproxy", "hpack", "h2")]
+    before, levels = root.handlers[:], [one.level for one in (root, *named)]
+    root.handlers.clear()
+    yield
+    root.handlers[:] = before
+    for one, level in zip((root, *named), levels, strict=True):
+        one.setLevel(level)
+
+
+def test_others_loggers_tell_warnings(loggers: None, capsys: pytest.CaptureFixture[str]) -> None:
+    logging.getLogger().handlers.clear()  # pytest's own
+    set_up("debug")
+    for name in ("rawproxy.x", "hpack.hpack", "botocore"):
+        logging.getLogger(name).debug("debug of %s", name)
+        logging.getLogger(name).warning("warning of %s", name)
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(" ", 2)[2] for line in said] == [
+        "DEBUG rawproxy.x debug of rawproxy.x",
+        "WARNING rawproxy.x warning of rawproxy.x",
+        "WARNING hpack.hpack warning of hpack.hpack",
+        "WARNING botocore warning of botocore",
+    ]
+
+
+def test_a_host_at_debug_learns_no_header_fields(loggers: None) -> None:
+    logging.getLogger().setLevel(logging.DEBUG)
+    hush()
+    assert not logging.getLogger("hpack.hpack").isEnabledFor(logging.DEBUG)
