@@ -142,10 +142,10 @@ async def is_cut(link: Client) -> None:
 async def others_ask(here: Here) -> None:
     """Ask as any client does, all the time."""
     while True:
-        before = time.monotonic()  # noqa: TID251 - a figure that is told
+        before = time.monotonic()
         got = await ask(here.url, PATH[CHAT], call(CHAT, stream=False))
         assert got.status == 200
-        here.fine.append(time.monotonic() - before)  # noqa: TID251 - the same
+        here.fine.append(time.monotonic() - before)
         await trio.sleep(0.01)
 
 
@@ -153,7 +153,7 @@ def report(here: Here, kind: str, took: float, note: str = "") -> None:
     fine = sorted(here.fine)
     p50, p99 = (fine[int(len(fine) * share)] * 1000 for share in (0.5, 0.99))
     words = f"{kind}: {SLOW} cut within {took:.1f} s; {len(fine)} others: p50 {p50:.0f} ms, p99 {p99:.0f} ms"
-    print(words, note)
+    sys.stdout.write(f"{words} {note}\n")
 
 
 @pytest.mark.parametrize("slow", [drips_a_head, stops_in_a_body, drips_a_body])
@@ -221,7 +221,7 @@ async def test_slow_readers(tmp_path: Path) -> None:
                 for _ in range(SLOW):
                     nursery.start_soon(one)
             with trio.fail_after(60):
-                while here.descriptors() < before + SLOW:
+                while here.descriptors() < before + SLOW:  # noqa: ASYNC110
                     await trio.sleep(0.02)
                 while here.descriptors() > before + SLOW // 10:
                     most = max(most, here.memory())
