@@ -79,7 +79,8 @@ class Proxy:
         self._nursery: trio.Nursery | None = None
         self._server = Server(setup_of(config, pools), self._keep, self._sweeper)
         self._entrance, self._unix_entrance = entrances_of(config.server)
-        self._connections = Connections(_that_fit(config), self.metrics.refused)
+        most = connections_that_fit(config.server.limits.connections)
+        self._connections = Connections(most, self.metrics.refused)
         self._room = Room(config.server.limits.bodies_bytes)
         self._admin_connections = Connections(ADMIN_CONNECTIONS, self.metrics.refused)
         self._accepting: list[trio.CancelScope] = []
@@ -262,16 +263,6 @@ def _url(text: str, sock: socket.socket, *, tls: bool = False) -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def _that_fit(config: Config) -> int:
-    """Return how many client connections to take: as many as configured, if there are descriptors."""
-    wanted = config.server.limits.connections
-    fit = connections_that_fit(wanted)
-    if fit < wanted:
-        words = "server.limits.connections is %d, but the limit on open files leaves room for %d"
-        _log.warning(words, wanted, fit)
-    return fit
-
-
 def _period(config: Config) -> float:
     """Return how often to look at the clocks."""
     stream = config.stream
@@ -388,6 +379,7 @@ async def _serve(config: Config, reload: Callable[[], Config]) -> int:
                 _say(f"listening on {url}")
             if proxy.admin_url:
                 _say(f"admin on {proxy.admin_url}")
+            _tell_what_fits(config.server.limits.connections)
             for model in proxy.embedded_models[:1]:
                 sys.stderr.write(_TRY_IT.format(url=proxy.urls[0], model=model))
             async for number in signals:
@@ -416,6 +408,14 @@ Try it:
             print(text, end="", flush=True)
 
 """
+
+
+def _tell_what_fits(wanted: int) -> None:
+    """Log that there are descriptors for fewer connections than `wanted`, if so."""
+    fit = connections_that_fit(wanted)
+    if fit < wanted:
+        words = "server.limits.connections is %d, but the limit on open files leaves room for %d"
+        _log.warning(words, wanted, fit)
 
 
 async def _drain(proxy: Proxy, scope: trio.CancelScope) -> None:

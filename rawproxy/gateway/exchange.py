@@ -164,7 +164,8 @@ class Exchange:
         """Whether output went downstream: the commit."""
         self._failure: tuple[Fail, Answer | None] | None = None
         self.record = Record(
-            ask.id, ask.wall, caller=ask.caller.name, client_dialect=ask.dialect.NAME
+            ask.id, ask.wall, client=ask.client, caller=ask.caller.name,
+            client_dialect=ask.dialect.NAME,
         )  # fmt: skip
 
     @property
