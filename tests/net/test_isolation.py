@@ -25,7 +25,7 @@ from rawproxy.gateway.exchange import Exchange, Step
 from rawproxy.net import conn, listen
 from rawproxy.net import upstream as net_upstream
 from rawproxy.net.drive import Run
-from tests.faults.test_tls import tls_upstream, trusted
+from tests.faults.test_tls import context_for, tls_upstream, trusted
 from tests.net.fakes import LAST_CHUNK, Client, FakeUpstream, Script, Seen, ask, chunk, head
 from tests.net.fakes_http2 import Http2Upstream
 from tests.net.injection import PACKAGE, Injector, Place, awaits
@@ -156,7 +156,7 @@ async def fake(script: Script, scenario: Scenario) -> AsyncIterator[dict[str, An
 async def behind_tls(script: Script, dialect: str, folder: Path) -> AsyncIterator[dict[str, Any]]:
     """The same under TLS."""
     ca = trustme.CA()
-    async with tls_upstream(script, ca, "localhost") as (url, _):
+    async with tls_upstream(script, context_for(ca, "localhost")) as (url, _):
         yield upstream("", dialect, ca_file=trusted(ca, folder)) | {"base_url": url}
 
 
