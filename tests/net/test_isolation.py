@@ -11,7 +11,7 @@ import itertools
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,9 @@ ERRORS: dict[str, Callable[[], Exception]] = {
 }
 
 NET = PACKAGE / "net"
+MUCH_BYTES = 20000
+"""The kernel takes none of a write of more at once, nor any on the unix socket: each has to wait."""
+
 CONNECTION = ("Connections._run",)
 BELOW = ("Resolver._ask", "Upstreams._read", "Http2Link._write")
 """Tasks that work for a connection, and are not below its task."""
@@ -208,7 +211,7 @@ def planted(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -
         (tune if sock.family == socket.AF_UNIX else real_tune)(sock, *more)
 
     def push(self: conn.Conn, data: bytes) -> bool:
-        if self._sock.family == socket.AF_UNIX and data:
+        if data and (self._sock.family == socket.AF_UNIX or len(data) > MUCH_BYTES):
             self._pending += data  # as if the kernel took nothing now
             return False
         return real_push(self, data)
@@ -234,7 +237,7 @@ async def endure(
         await bystander.begin(here)
         await trio.testing.wait_all_tasks_blocked(0.01)
         gc.collect()  # what other tests left
-        before = standing(here)
+        before, missed = standing(here), 0
         for at in itertools.count(1):
             pool._resolver._cache.clear()
             if not scenario.fresh:
@@ -252,12 +255,13 @@ async def endure(
                 await settles(here, before)
                 await bystander.word()
             assert len(here.records) - records == counted.added - added, fired
-            if not fired:
-                break
             places.update(fired)
+            missed = 0 if fired else missed + 1
+            if missed == 3:  # not every time needs as many waits
+                break
         await bystander.finish()
         trio.lowlevel.remove_instrument(injector)
-    return at - 1, places
+    return at - missed, places
 
 
 @pytest.mark.parametrize(
@@ -276,6 +280,7 @@ async def test_others_are_unharmed(name: str, kind: str, tmp_path: Path) -> None
 NOT_OF_A_CONNECTION = {
     ("listen.py", "open_tcp"): "before anybody can connect",
     ("listen.py", "Connections.drain"): "at the end of everything",
+    ("listen.py", "Listening.close"): "at the end of everything",
     ("upstream.py", "Upstreams.run"): "waits for a cancel, and for nothing else",
 }
 
@@ -284,20 +289,32 @@ NOT_OF_A_CONNECTION = {
 async def test_every_await_was_failed(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Each `await` of the layer: an exception came out of it, or of what it waits for."""
     failed: set[Place] = set()
-    for number, scenario in enumerate(SCENARIOS.values()):
-        folder = tmp_path / str(number)
+    for turn, (name, scenario) in itertools.product(range(4), SCENARIOS.items()):
+        if turn and not missed_of(failed, besides=ALONE_ONLY):
+            break  # which waits there are is a matter of luck: most often once is enough
+        folder = tmp_path / f"{turn}{list(SCENARIOS).index(name)}"
         folder.mkdir()
-        _, places = await endure(scenario, ERRORS["RuntimeError"], folder)
-        failed |= places
+        failed |= (await endure(scenario, ERRORS["RuntimeError"], folder))[1]
     request.getfixturevalue("scarce")
     failed |= await endure_alone(ERRORS["RuntimeError"])
-    missed = [
+    missed = missed_of(failed)
+    assert not missed, "\n".join(missed)
+
+
+ALONE_ONLY = {("listen.py", "accept"), ("listen.py", "_accept"), ("drive.py", "Sweeper.sweep")}
+"""Awaits of the tasks that nobody owns."""
+
+
+def missed_of(failed: set[Place], besides: Collection[tuple[str, str]] = ()) -> list[str]:
+    """Which awaits of the layer no exception came out of."""
+    return [
         f"{path.name}:{min(lines)[1]} {function}"
         for path in sorted(NET.glob("*.py"))
         for function, lines in awaits(f"net/{path.name}")
-        if not lines & failed and (path.name, function) not in NOT_OF_A_CONNECTION
+        if not lines & failed
+        and (path.name, function) not in NOT_OF_A_CONNECTION
+        and (path.name, function) not in besides
     ]
-    assert not missed, "\n".join(missed)
 
 
 ALONE = ("Listening._accept", "Sweeper.sweep")
