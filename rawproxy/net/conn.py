@@ -117,16 +117,28 @@ class Conn:
         if self._early:
             early, self._early = self._early, b""
             return early
-        if self._tls is None:
-            return await self._read()
-        try:
-            return await self._receive(self._tls)
-        except WireError as error:
-            raise ConnectionAbortedError(errno.ECONNABORTED, str(error)) from error
+        while not self._ended:
+            await trio.lowlevel.wait_readable(self._sock)
+            data = self.receive_now()
+            if data is not None:
+                return data
+        return b""
 
-    async def _receive(self, tls: Tls) -> bytes:
-        while not tls.ended:
-            data = await self._read()
+    def receive_now(self) -> bytes | None:
+        """Return what one read gives now: None where nothing came, b"" at the end. OSError as `receive`."""
+        try:
+            data = self._sock.recv(READ_BYTES)
+        except BlockingIOError:
+            return None
+        return data if self._tls is None else self._open(self._tls, data)
+
+    @property
+    def _ended(self) -> bool:
+        return self._tls is not None and self._tls.ended
+
+    def _open(self, tls: Tls, data: bytes) -> bytes | None:
+        """Return what TLS makes of one read."""
+        try:
             if not data:
                 tls.eof()
             try:
@@ -135,9 +147,9 @@ class Conn:
                 # Not waited for: another task may be writing. What the kernel does not take now goes
                 # with the next write, and TLS bounds what a peer can ask for.
                 self._push(tls.take())
-            if plain:
-                return plain
-        return b""
+        except WireError as error:
+            raise ConnectionAbortedError(errno.ECONNABORTED, str(error)) from error
+        return plain or (b"" if tls.ended else None)
 
     def unread(self, data: bytes) -> None:
         """Give back bytes that were received: they come again with the next `receive`, or TLS gets them."""
@@ -171,6 +183,10 @@ class Conn:
         done = self.send_now(data)
         while not done:
             done = await self.flush_some()
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor; -1 once it is closed."""
+        return self._sock.fileno()
 
     def is_quiet(self) -> bool:
         """Return whether the peer has neither closed nor sent anything: a pooled one is fit for use."""
