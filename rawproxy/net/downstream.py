@@ -30,6 +30,9 @@ PIPELINED_BYTES = 65536
 WATCH_SECONDS = 0.25
 """How often a client that has sent too much ahead is looked at: its socket is not read any more."""
 
+LINGER_SECONDS = 2.0
+"""How long a client that goes on sending is read after the last reply, so that it can read that."""
+
 
 class Http1Response(Response):
     """The writing side of one exchange on HTTP/1.1.
@@ -144,6 +147,7 @@ class Downstream:
             request = await self._request()
         except HttpError as error:
             await self._answer_broken(error)
+            await self.conn.linger(LINGER_SECONDS)
             return False
         self._served = True
         if request is None:
@@ -151,7 +155,10 @@ class Downstream:
         keep = self._reader.keep_alive and not self.draining
         response = self._response(request.head, keep_alive=keep)
         await self._handler(request, response)
-        return response.keep_alive and not self.conn.closed
+        if response.keep_alive and not self.conn.closed:
+            return True
+        await self.conn.linger(LINGER_SECONDS)
+        return False
 
     async def _request(self) -> Request | None:
         """Return the next request; None when the client has no more."""
