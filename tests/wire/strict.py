@@ -104,15 +104,15 @@ class Cursor:
             found.append((line[:colon].lower(), line[colon + 1 :].strip(b" \t")))
         return found
 
-    def chunked(self) -> bytes:
-        """A body in the chunked coding (9112 7.1); its trailers are dropped."""
+    def chunked(self, limit: int) -> bytes:
+        """A body of at most `limit` bytes in the chunked coding (9112 7.1); its trailers are dropped."""
         body = b""
         while True:
             size = self.size()
             if size == 0:
                 self.fields()
                 return body
-            need(len(body) + size <= LARGEST_BODY, "a body that is too long")
+            need(len(body) + size <= limit, "a body that is too long")
             body += self.take(size)
             need(self.take(1) == b"\r", "no line end behind a chunk")
             need(self.take(1) == b"\n", "no line end behind a chunk")
@@ -270,7 +270,7 @@ def read_request(stream: bytes, at: int = 0) -> Request:
     need(all(value.lower() == b"100-continue" for value in named(fields, b"expect")), "Expect")
     need({b"", b"identity"}.issuperset(listed(named(fields, b"content-encoding"))), "a coding")
     need((length or 0) <= LARGEST_BODY, "a body that is too long")
-    body = cursor.chunked() if length == -1 else cursor.take(length or 0)
+    body = cursor.chunked(LARGEST_BODY) if length == -1 else cursor.take(length or 0)
     return Request(method, target, version, fields, body, stays(fields, version), cursor.at)
 
 
@@ -324,5 +324,5 @@ def read_reply(stream: bytes, at: int = 0, *, to: bytes = b"GET", closed: bool =
             raise Unfinished
         body, keep = cursor.take(len(stream) - cursor.at), False
     else:
-        body = cursor.chunked() if length == -1 else cursor.take(length)
+        body = cursor.chunked(2**64) if length == -1 else cursor.take(length)
     return Reply(status, fields, body, keep, cursor.at)

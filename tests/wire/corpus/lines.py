@@ -49,9 +49,9 @@ METHODS = [
     line("a method that is not ASCII", "9110 5.6.2", b"G\xc3\x8bT / HTTP/1.1", Refuse()),
     line("a method with a NUL", "9110 5.6.2", b"G\x00T / HTTP/1.1", Refuse()),
     line("a method with a tab", "9112 3", b"GET\t/ HTTP/1.1", Refuse()),
-    line("CONNECT to an authority", "9112 3.2.3", b"CONNECT localhost:443 HTTP/1.1", Refuse()),
-    line("CONNECT to a path", "9112 3.2.3", b"CONNECT / HTTP/1.1", Refuse()),
-    line("CONNECT to an absolute target", "9112 3.2.3", b"CONNECT http://localhost/ HTTP/1.1", Refuse()),
+    line("CONNECT to an authority", "9110 9.3.6", b"CONNECT localhost:443 HTTP/1.1", Refuse(501)),
+    line("CONNECT to a path", "9110 9.3.6", b"CONNECT / HTTP/1.1", Refuse(501)),
+    line("CONNECT to an absolute target", "9110 9.3.6", b"CONNECT http://localhost/ HTTP/1.1", Refuse(501)),
 ]  # fmt: skip
 
 SHAPES = [
