@@ -58,7 +58,11 @@ async def test_models(stream: bool) -> None:
     """They stand in bodies, in paths, in `x-rawproxy-upstream`, and in words of ours."""
     async with recorded() as (url, recorder):
         for model in NASTY:
-            call = {"model": model, "stream": stream, "messages": [{"role": "user", "content": "hi"}]}
+            call = {
+                "model": model,
+                "stream": stream,
+                "messages": [{"role": "user", "content": "hi"}],
+            }
             reply = await one(url, post(CALL, json.dumps(call).encode()))
             assert {name for name, _ in reply.fields} <= OURS
         came = recorder.requests()
@@ -123,11 +127,21 @@ async def test_cors_says_back_what_was_said_and_no_more(preflight: bool) -> None
     asked = b'x-a, X-B\t,"\xe4 \\'
     good, verb = b"https://a.example", b"OPTIONS" if preflight else b"GET"
     async with recorded(origins=[good.decode()]) as (url, _):
-        for origin in (good, b"null", b"*", good + b", " + good, good + b"\xff", good + b".evil", b"x" * 9000):
+        for origin in (
+            good,
+            b"null",
+            b"*",
+            good + b", " + good,
+            good + b"\xff",
+            good + b".evil",
+            b"x" * 9000,
+        ):
             lines = [b"Origin: " + origin, b"Access-Control-Request-Headers: " + asked]
             raw = head(verb + b" /v1/models HTTP/1.1", b"Host: localhost", *lines)
             reply = await one(url, raw, verb)
-            said = {name: value for name, value in reply.fields if name.startswith(b"access-control-")}
+            said = {
+                name: value for name, value in reply.fields if name.startswith(b"access-control-")
+            }
             if origin == good:
                 assert said[b"access-control-allow-origin"] == good
                 assert said[b"access-control-allow-headers"] == asked
@@ -156,7 +170,12 @@ def nasty_reply(stream: bool) -> Script:
 @pytest.mark.parametrize("stream", [False, True])
 async def test_fields_of_upstreams(asks: str, stream: bool) -> None:
     """Passed or translated: request ids come back, and nothing that frames, stays or speaks for us."""
-    call = {"model": "m", "stream": stream, "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
+    call = {
+        "model": "m",
+        "stream": stream,
+        "max_tokens": 5,
+        "messages": [{"role": "user", "content": "hi"}],
+    }
     target = CALL if asks == CHAT else b"/v1/messages"
     async with FakeUpstream(nasty_reply(stream)).running() as fake:
         config = {

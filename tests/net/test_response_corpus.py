@@ -21,9 +21,7 @@ from tests.wire.corpus.responses import REPLY, RESPONSES, Answer, Broken, Cut, G
 from tests.wire.strict import Reply, Unfinished, read_request
 
 CASES = [case for case in RESPONSES if case.to == b"POST"]
-ASKED = (
-    head(b"POST %b HTTP/1.1" % CALL, b"Host: localhost", LENGTH, b"Connection: close") + BODY
-)
+ASKED = head(b"POST %b HTTP/1.1" % CALL, b"Host: localhost", LENGTH, b"Connection: close") + BODY
 FINE = whole(200, reply_body(CHAT, "fine"))
 
 

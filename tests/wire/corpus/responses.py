@@ -55,7 +55,9 @@ class Answer(NamedTuple):
     to: bytes = b"POST"
 
 
-def good(name: str, rule: str, raw: bytes, *fields: tuple[bytes, bytes], reusable: bool = True) -> Answer:
+def good(
+    name: str, rule: str, raw: bytes, *fields: tuple[bytes, bytes], reusable: bool = True
+) -> Answer:
     """A 200 that brings REPLY."""
     return Answer(name, rule, raw, Got(200, list(fields), reusable=reusable))
 
@@ -316,7 +318,11 @@ CUTS = [
     cut("behind an interim response", "9112 8", interim(100)),
     cut("before the body", "9112 8", head(OK, LENGTH)),
     cut("one byte of the body is missing", "9112 8", WHOLE[:-1]),
-    cut("a length that no body has", "9112 8", head(OK, b"Content-Length: 9999999999999999999") + REPLY),
+    cut(
+        "a length that no body has",
+        "9112 8",
+        head(OK, b"Content-Length: 9999999999999999999") + REPLY,
+    ),
     cut("before the first chunk", "9112 8", head(OK, CODED)),
     cut("inside a chunk size", "9112 8", head(OK, CODED) + b"5"),
     cut("a chunk of 2^64 - 1 bytes", "9112 7.1", head(OK, CODED) + b"ffffffffffffffff\r\nhello"),
