@@ -129,9 +129,14 @@ def _check_tls(tls: TlsConfig, faults: Faults) -> None:
     for at, pair in enumerate(tls.pairs):
         here: Path = path if at == 0 else (*path, "more", at - 1)
         try:
-            Certificates([pair], tls.client_ca)
+            Certificates([pair])
         except FileFault as error:
-            faults.add((*(path if error.option == "client_ca" else here), error.option), str(error))
+            faults.add((*here, error.option), str(error))
+    if tls.client_ca:
+        try:
+            client_context(tls.client_ca)
+        except FileFault as error:
+            faults.add((*path, "client_ca"), str(error))
 
 
 def _check_visible(secret: Secret, path: Path, faults: Faults, *, optional: bool = False) -> None:

@@ -153,7 +153,7 @@ class Exchange:
         self.ask = ask
         self._began = now
         self._candidates: list[Candidate] = []
-        self._tried: set[Key] = set()
+        self._tried: list[Key] = []
         self._tries = 0
         self._attempt: Attempt | None = None
         self._reply: _Reply | None = None
@@ -165,7 +165,8 @@ class Exchange:
         """Whether output went downstream: the commit."""
         self._failure: tuple[Fail, Answer | None] | None = None
         self.record = Record(
-            ask.id, ask.wall, caller=ask.caller.name, client_dialect=ask.dialect.NAME
+            ask.id, ask.wall, ask.sequence, client=ask.client, caller=ask.caller.name,
+            client_dialect=ask.dialect.NAME,
         )  # fmt: skip
 
     @property
@@ -242,7 +243,7 @@ class Exchange:
     def _try(self, made: Attempt) -> Step:
         self._tries += 1
         self._attempt, self._reply, self._pipe = made, None, None
-        self._tried.add(made.key)
+        self._tried.append(made.key)
         record = self.record
         record.upstream, record.model_used = made.candidate.upstream.name, made.candidate.model
         record.upstream_dialect = made.face.dialect.NAME if made.face else "events"
@@ -370,7 +371,7 @@ class Exchange:
         """Return what says that we are still here, before any output."""
         reply = self._reply if self.ask.dialect.KEEPALIVE_BEGINS else None
         pipe = reply.pipe if reply else None
-        if reply is not None and pipe is not None and reply.held:
+        if reply is not None and pipe is not None and (reply.held or self._begun):
             # What the upstream said so far goes first. No other one's beginning can follow it.
             self._begun = True
             said, reply.held = b"".join(reply.held), []
@@ -440,7 +441,7 @@ class Exchange:
         self._note_attempt("ok", reply.status)
         made.key.note(Outcome.OK, now)
         self._voice = None
-        made.body = b""
+        made.forget()
         self.ask.forget()
         passed = made.passes(self.ask) and not isinstance(pipe, TranslatePipe)
         kept = kept_of_reply(reply.fields, translated=not passed)
@@ -488,6 +489,8 @@ class Exchange:
         if made.key.secret:  # an upstream without keys has nothing that could rest
             made.key.note(found.key, now, model=made.candidate.model, retry_after=fail.retry_after)
         if self.output_sent or self._begun:
+            if not self.output_sent:  # at the commit it was noted
+                self._note_attempt(fail.kind, fail.status)
             self.record.outcome, self.record.why = "broken", fail.kind
             assert self._pipe is not None
             return Break(self._pipe.fail(shown(fail, found)))

@@ -25,6 +25,9 @@ PIPELINED_BYTES = 65536
 """Bytes of later requests that are read while one is served; after them the client has to wait."""
 
 
+RECENT_SECONDS = 1.0
+"""A connection that was in use so recently may have a request on its way: a drain waits for it."""
+
 WATCH_SECONDS = 0.25
 """How often a client that has sent too much ahead is looked at: its socket is not read any more."""
 
@@ -122,26 +125,33 @@ class Downstream:
             HeadLimits(limits.head_bytes, limits.head_fields, limits.body_bytes)
         )
         self._events: list[HttpEvent] = []
-        self.idle_scope: trio.CancelScope | None = None
-        """Set while the connection waits for a request: a drain may cancel it there."""
-        self.draining = False
+        self._idle_scope: trio.CancelScope | None = None  # while it waits for a request
+        self._idle_since = trio.current_time()
+        self._draining = False
+        self._response: Http1Response | None = None
         self._served = 0
-
-    def drain(self) -> None:
-        """Take no new requests, and close when the one that runs is done."""
-        self.draining = True
-        if self.idle_scope is not None:
-            self.idle_scope.cancel()
 
     async def serve(self) -> None:
         """Serve requests until one side closes."""
         try:
-            while not self.draining and await self._one():
-                pass
+            while await self._one():
+                self._idle_since = trio.current_time()
         except (ClientGone, OSError):
             pass
         finally:
             self.conn.close()
+
+    def drain(self) -> None:
+        """Serve what is under way and no more; one that waits for a request is closed."""
+        self._draining = True
+        if self._response is not None and not self._response.begun:
+            self._response.keep_alive = False
+        if self._idle_scope is not None:
+            self._idle_scope.deadline = self._idle_until()
+
+    def _idle_until(self) -> float:
+        seconds = self._limits.idle_seconds
+        return self._idle_since + (min(seconds, RECENT_SECONDS) if self._draining else seconds)
 
     async def _one(self) -> bool:
         """Serve one request; return whether another may follow."""
@@ -157,8 +167,8 @@ class Downstream:
         if request is None:
             return False
         last = self._served >= self._limits.requests_per_connection
-        keep = self._reader.keep_alive and not last and not self.draining
-        response = self._response(request.head, keep_alive=keep)
+        keep = self._reader.keep_alive and not last and not self._draining
+        self._response = response = self._respond(request.head, keep_alive=keep)
         await self._handler(request, response)
         if response.keep_alive and not self.conn.closed:
             return True
@@ -177,12 +187,14 @@ class Downstream:
     async def _head(self) -> RequestHead | None:
         limits = self._limits
         with trio.CancelScope() as scope:
-            self.idle_scope = scope
             if self._reader.idle and not self._events:
-                scope.deadline = trio.current_time() + limits.idle_seconds
-                if not await self._more():
-                    return None
-            self.idle_scope = None
+                self._idle_scope = scope
+                scope.deadline = self._idle_until()
+                try:
+                    if not await self._more():
+                        return None
+                finally:
+                    self._idle_scope = None
             # Its first byte is here. From now on the client is in debt.
             scope.deadline = trio.current_time() + limits.head_seconds
             while not self._events:
@@ -236,9 +248,9 @@ class Downstream:
     async def _answer_broken(self, error: HttpError) -> None:
         # Where the head could not be read, its path is not known either.
         head = self._reader.head or RequestHead(b"GET", b"/", [])
-        await self._refuse(error, head, self._response(head, keep_alive=False))
+        await self._refuse(error, head, self._respond(head, keep_alive=False))
 
-    def _response(self, head: RequestHead, *, keep_alive: bool) -> Http1Response:
+    def _respond(self, head: RequestHead, *, keep_alive: bool) -> Http1Response:
         limit = self._limits.write_seconds
         return Http1Response(
             self.conn, self._reader, head, keep_alive=keep_alive, write_seconds=limit

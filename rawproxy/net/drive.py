@@ -75,6 +75,7 @@ class Run:
         self._attempt_scope: trio.CancelScope | None = None
         self._late: Due | str | None = None  # why the attempt's scope was cancelled
         self._outcome: Outcome | None = None  # why the whole scope was
+        self._unclean = False  # the body has to end as no framing promised
         self._ended = False
         response.clocks = clocks
 
@@ -94,7 +95,8 @@ class Run:
                 nursery.cancel_scope.cancel()
         if self._outcome == "client_gone" and self._response.flushed and self._exchange.on_left():
             self._outcome = None
-        if self._outcome is not None or self._response.gone:
+        # Not before: closing a socket under the watcher is a fault that it would tell.
+        if self._unclean or self._outcome is not None or self._response.gone:
             self._response.abort()
         self._ended = True
 
@@ -114,7 +116,7 @@ class Run:
             else:
                 await self._break(step.parts if isinstance(step, Break) else [])
         except Exception:
-            self._response.abort()
+            self._unclean = True
 
     # -- steps
 
@@ -162,7 +164,7 @@ class Run:
             await self._response.finish(parts)
             self._response.keep_alive = False
         else:
-            self._response.abort()
+            self._unclean = True
 
     async def _attempt(self, attempt: Attempt) -> Step:
         """Run one attempt until the exchange wants something else."""
@@ -288,14 +290,14 @@ class Sweeper:
     """
 
     def __init__(self, period: float, upstreams: Upstreams) -> None:
-        self._period = period
+        self.period = period
         self.upstreams = upstreams
         self.runs: set[Run] = set()
 
     async def sweep(self) -> None:
         """Run until cancelled."""
         while True:
-            await trio.sleep(self._period)
+            await trio.sleep(self.period)
             now = trio.current_time()
             for run in tuple(self.runs):
                 try:
