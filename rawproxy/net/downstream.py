@@ -172,7 +172,8 @@ class Downstream:
         await self._handler(request, response)
         if response.keep_alive and not self.conn.closed:
             return True
-        await self.conn.linger(LINGER_SECONDS)
+        if not self._draining:  # its request was read whole, and a drain has a limit of its own
+            await self.conn.linger(LINGER_SECONDS)
         return False
 
     async def _request(self) -> Request | None:
