@@ -10,6 +10,7 @@ import trio
 from rawproxy.errors import ClientError
 from rawproxy.gateway.access import Doors
 from rawproxy.gateway.limits import Limits
+from rawproxy.gateway.room import Room
 from rawproxy.net.conn import Conn
 from rawproxy.net.listen import Connections, Listening
 from rawproxy.net.response import Request, Response
@@ -17,6 +18,9 @@ from rawproxy.net.server import Server
 from rawproxy.net.welcome import AnyDownstream, Entrance, Serving, Why, welcome
 
 __all__ = ["Admin", "admin_listening"]
+
+BODIES_BYTES = 1048576
+"""Room for the bodies of requests to the admin pages, which need none."""
 
 CONNECTIONS = 64
 """Open connections to the admin pages: one of a scraper, a few of people."""
@@ -74,10 +78,11 @@ def admin_listening(
     refused: Callable[[Why], None],
     nursery: trio.Nursery,
 ) -> Listening:
-    """Return what accepts for `admin`; its connections do not count as clients'."""
+    """Return what accepts for `admin`; its connections and bodies do not count as clients'."""
+    room = Room(BODIES_BYTES)
 
     async def greet(conn: Conn) -> AnyDownstream:
-        serving = Serving(limits(), admin.handle, Server.refuse)
+        serving = Serving(limits(), admin.handle, Server.refuse, room)
         return await welcome(conn, Entrance(seconds=serving.limits.handshake_seconds), serving)
 
     return Listening(Connections(CONNECTIONS, refused), lambda _: greet, nursery)

@@ -66,6 +66,10 @@ def check(config: Config, faults: Faults) -> None:
         _check_tls(config.server.tls, faults)
     _check_numbers(config.server, ("server",), faults)
     _check_numbers(config.server.limits, ("server", "limits"), faults)
+    limits = config.server.limits
+    if limits.bodies_bytes < limits.body_bytes:
+        what = f"is {limits.bodies_bytes}, must have room for one body ({limits.body_bytes} bytes)"
+        faults.add(("server", "limits", "bodies_bytes"), what)
     _check_numbers(config.stream, ("stream",), faults)
     if config.stream.grammar_sample > 1:
         what = f"is {config.stream.grammar_sample}, must be a share from 0 to 1"

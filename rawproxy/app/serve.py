@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
+from rawproxy.app import logs
 from rawproxy.app.admin import Admin, admin_listening
 from rawproxy.app.build import (
     Source,
@@ -37,6 +38,7 @@ from rawproxy.app.sockets import Listener, Sockets, is_local, url_of
 from rawproxy.errors import ConfigError
 from rawproxy.gateway.access import Doors
 from rawproxy.gateway.record import Record
+from rawproxy.gateway.room import Room
 from rawproxy.net.conn import Conn
 from rawproxy.net.drive import Sweeper
 from rawproxy.net.listen import Connections, Greet, Listening
@@ -48,7 +50,7 @@ from rawproxy.net.welcome import AnyDownstream, Serving, welcome
 if TYPE_CHECKING:
     from rawproxy.app.workers import Supervisor
 
-__all__ = ["Drained", "Proxy", "main", "open_proxy", "run_in_thread", "set_up_logging"]
+__all__ = ["Drained", "Proxy", "main", "open_proxy", "run_in_thread"]
 
 _log = logging.getLogger("rawproxy")
 _records = logging.getLogger("rawproxy.record")
@@ -79,6 +81,7 @@ class Proxy:
         *,
         take_over: bool = False,
     ) -> None:
+        logs.hush()
         self.config = config
         self._also_keep = keep
         self.urls: list[str] = []
@@ -91,6 +94,7 @@ class Proxy:
         self._fetching = trio.CancelScope()
         self._server = Server(setup_of(config, pools), self._keep, self._sweeper)
         self._entrance, self._unix_entrance = entrances_of(config.server)
+        self._room = Room(config.server.limits.bodies_bytes)
         self._sockets = Sockets(take_over=take_over)
         self._connections = Connections(
             connections_that_fit(config.server.limits.connections), self.metrics.refused
@@ -167,6 +171,7 @@ class Proxy:
         if not (config.server.seal_key or keys_of(config)):
             new = replace(new, seal_key=old.seal_key)  # a random one lasts as long as the process
         self._server.setup = new
+        self._room.most = config.server.limits.bodies_bytes
         self._server.upstreams.renew()
         self._entrance, self._unix_entrance = entrances
         self.config = config
@@ -241,7 +246,8 @@ class Proxy:
         handler = partial(self._handle, guarded=not inside and is_local(listener))
 
         async def greet(conn: Conn) -> AnyDownstream:
-            serving = Serving(self.config.server.limits, handler, self._server.refuse)
+            limits = self.config.server.limits
+            serving = Serving(limits, handler, self._server.refuse, self._room)
             return await welcome(conn, self._unix_entrance if inside else self._entrance, serving)
 
         return greet
@@ -368,7 +374,7 @@ def main(
         reload: reads it again.
         take_over: whether another rawproxy may have the addresses, and is about to drain.
     """
-    set_up_logging(log_level)
+    logs.set_up(log_level)
     raise_limit()
     try:
         return trio.run(_serve, config, log_level, reload, take_over)
@@ -377,15 +383,6 @@ def main(
         if isinstance(error, ConfigError):
             raise error from None
         raise
-
-
-def set_up_logging(level: str) -> None:
-    """Log to standard error from `level` on."""
-    logging.basicConfig(
-        level=level.upper(),
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
 
 
 def _running(config: Config, log_level: str, *, take_over: bool) -> "Proxy | Supervisor":

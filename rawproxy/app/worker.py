@@ -10,6 +10,7 @@ import sys
 
 import trio
 
+from rawproxy.app import logs
 from rawproxy.app.channel import (
     Ask,
     Begin,
@@ -23,7 +24,7 @@ from rawproxy.app.channel import (
     Ready,
     Told,
 )
-from rawproxy.app.serve import Proxy, set_up_logging
+from rawproxy.app.serve import Proxy
 from rawproxy.app.sockets import Listener, Place
 from rawproxy.errors import ConfigError
 
@@ -57,7 +58,7 @@ class Worker:
     async def _do(self, message: Message, nursery: trio.Nursery) -> None:
         match message:
             case Begin(log_level):
-                set_up_logging(log_level)
+                logs.set_up(log_level)
             case Configure():
                 await self._channel.send(await self._configure(message, nursery))
             case Ask() if self._proxy is not None:

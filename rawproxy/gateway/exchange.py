@@ -35,7 +35,7 @@ from rawproxy.gateway.ask import Ask
 from rawproxy.gateway.attempt import Attempt, attempt, voice
 from rawproxy.gateway.counting import COUNTERS
 from rawproxy.gateway.headers import kept_of_reply
-from rawproxy.gateway.keys import Key, Outcome
+from rawproxy.gateway.keys import Key, Outcome, without_secret
 from rawproxy.gateway.limits import Limits
 from rawproxy.gateway.liveness import Timing
 from rawproxy.gateway.record import AttemptNote, Record, estimated
@@ -506,7 +506,7 @@ class Exchange:
         """Decide on a reply with an error status; its body was read, or as much of it as came."""
         made = self._made()
         assert made.face is not None
-        body = b"".join(reply.held)
+        body = without_secret(b"".join(reply.held), made.key.secret)
         fail = made.face.dialect.read_error(reply.status, body)
         fail = with_retry_after(fail, self._retry_after(reply.fields))
         kept = kept_of_reply(reply.fields, translated=True)

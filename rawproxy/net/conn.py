@@ -28,8 +28,8 @@ UNACKNOWLEDGED_SECONDS = 30.0
 """How long sent bytes may stay unacknowledged, and a window closed (RFC 9293 3.8.3)."""
 
 UNSENT_BYTES = 131072
-"""How much the kernel holds that it could not send yet. By default it is megabytes, and a slow client
-seems to take nothing while a third of them drains (tcp(7), `sk_stream_is_writeable`)."""
+"""What the kernel takes of a connection before it has room to send it. By itself it takes megabytes: a
+client that reads nothing would have its upstream talk on, and a thousand of them fill the memory."""
 
 LONGEST_TIMEOUT = 86400.0
 """Seconds; the kernel counts milliseconds in 31 bits."""

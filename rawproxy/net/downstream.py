@@ -7,6 +7,8 @@ import trio
 
 from rawproxy.errors import HttpError
 from rawproxy.gateway.limits import Limits
+from rawproxy.gateway.room import Room, Share
+from rawproxy.net.body import collect
 from rawproxy.net.conn import Conn
 from rawproxy.net.response import ClientGone, Handler, Refuse, Request, Response
 from rawproxy.wire.http import Body, End, Fields, HttpEvent, RequestHead
@@ -108,6 +110,7 @@ class Downstream:
         limits: what a client may take.
         handler: serves one request; cancelled when the connection ends.
         refuse: writes the answer to a request that broke HTTP, or a limit.
+        room: counts the bodies of all connections.
     """
 
     def __init__(
@@ -116,11 +119,13 @@ class Downstream:
         limits: Limits,
         handler: Handler,
         refuse: Refuse,
+        room: Room,
     ) -> None:
         self.conn = conn
         self._limits = limits
         self._handler = handler
         self._refuse = refuse
+        self._room = room
         self._reader = RequestReader(
             HeadLimits(limits.head_bytes, limits.head_fields, limits.body_bytes)
         )
@@ -130,12 +135,15 @@ class Downstream:
         self._draining = False
         self._response: Http1Response | None = None
         self._served = 0
+        self._lingers = False  # the last word was ours: the client may still be sending
 
     async def serve(self) -> None:
         """Serve requests until one side closes."""
         try:
             while await self._one():
                 self._idle_since = trio.current_time()
+                if self._reader.buffered:  # the next request is here already: others come first
+                    await trio.lowlevel.checkpoint()
         except (ClientGone, OSError):
             pass
         finally:
@@ -155,35 +163,35 @@ class Downstream:
 
     async def _one(self) -> bool:
         """Serve one request; return whether another may follow."""
-        try:
-            if self._served:
-                self._events = self._reader.next()
-            request = await self._request()
-        except HttpError as error:
-            await self._answer_broken(error)
-            await self.conn.linger(LINGER_SECONDS)
-            return False
-        self._served += 1
-        if request is None:
-            return False
-        last = self._served >= self._limits.requests_per_connection
-        keep = self._reader.keep_alive and not last and not self._draining
-        self._response = response = self._respond(request.head, keep_alive=keep)
-        await self._handler(request, response)
-        if response.keep_alive and not self.conn.closed:
-            return True
-        if not self._draining:  # its request was read whole, and a drain has a limit of its own
-            await self.conn.linger(LINGER_SECONDS)
-        return False
+        with self._room.share() as share:
+            try:
+                if self._served:
+                    self._events = self._reader.next()
+                request = await self._request(share)
+            except HttpError as error:
+                await self._answer_broken(error)
+                self._lingers = True
+                return False
+            self._served += 1
+            if request is None:
+                return False
+            last = self._served >= self._limits.requests_per_connection
+            keep = self._reader.keep_alive and not last and not self._draining
+            self._response = response = self._respond(request.head, keep_alive=keep)
+            await self._handler(request, response)
+            # Its request was read whole, and a drain has a limit of its own.
+            self._lingers = not self._draining
+            return response.keep_alive and not self.conn.closed
 
-    async def _request(self) -> Request | None:
+    async def _request(self, share: Share) -> Request | None:
         """Return the next request; None when the client has no more."""
         head = await self._head()
         if head is None:
             return None
         if self._reader.wants_continue and not self._ended():
             await self.conn.send(CONTINUE)
-        return Request(head, await self._body(), self.conn.peer)
+        body = await collect(self._piece, self._limits, share)
+        return Request(head, body, self.conn.peer)
 
     async def _head(self) -> RequestHead | None:
         limits = self._limits
@@ -209,33 +217,19 @@ class Downstream:
         assert isinstance(head, RequestHead)
         return head
 
-    async def _body(self) -> bytes:
-        parts: list[bytes] = []
-        size = 0
-        began = trio.current_time()
+    async def _piece(self) -> bytes:
+        """Return the next bytes of the body; b"" at its end."""
         while True:
-            for event in self._events:
-                if isinstance(event, Body):
-                    parts.append(event.data)
-                    size += len(event.data)
-            if self._ended():
-                return b"".join(parts)
-            self._check_rate(size, trio.current_time() - began)
-            self._events = []
-            with trio.move_on_after(self._limits.body_seconds) as scope:
-                if not await self._more():
-                    raise HttpError("the connection ended inside a request body")
-            if scope.cancelled_caught:
-                gap = self._limits.body_seconds
-                raise HttpError(f"nothing of the request body came for {gap:g} s", status=408)
+            ended = self._ended()
+            data = b"".join(event.data for event in self._events if isinstance(event, Body))
+            self._events = self._events[-1:] if ended else []
+            if data or ended:
+                return data
+            if not await self._more():
+                raise HttpError("the connection ended inside a request body")
 
     def _ended(self) -> bool:
         return bool(self._events) and isinstance(self._events[-1], End)
-
-    def _check_rate(self, size: int, seconds: float) -> None:
-        rate = self._limits.body_rate
-        if seconds > self._limits.body_seconds and size < rate * seconds:
-            raise HttpError(f"the request body came slower than {rate:g} bytes/s", status=408)
 
     async def _more(self) -> bool:
         """Read once; False at the end of the connection."""

@@ -277,7 +277,7 @@ class Listening:
         greeting: Callable[[socket.socket], Greet],
         nursery: trio.Nursery,
     ) -> None:
-        self._connections = connections
+        self.connections = connections
         self._greeting = greeting
         self._nursery = nursery
         self._scopes: dict[socket.socket, trio.CancelScope] = {}
@@ -311,13 +311,25 @@ class Listening:
     async def _accept(self, sock: socket.socket, greet: Greet, scope: trio.CancelScope) -> None:
         with sock:
             with scope:
-                await self._accept_all(sock, greet)
+                await self._accept_on(sock, greet)
             with suppress(OSError):  # BlockingIOError: the queue is empty
                 while True:
                     self._take(sock, greet)
         self._accepting -= 1
         if not self._accepting and not self._scopes:
             self._closed.set()
+
+    async def _accept_on(self, sock: socket.socket, greet: Greet) -> None:
+        failed = False
+        while True:
+            try:
+                if failed:
+                    await trio.sleep(PAUSE_SECONDS)
+                failed = False
+                await self._accept_all(sock, greet)
+            except Exception:  # whatever it is, the next client is not to pay for it
+                _log.exception("accepting pauses: a fault of ours")
+                failed = True
 
     async def _accept_all(self, sock: socket.socket, greet: Greet) -> None:
         """Accept until cancelled; each connection is started as a task of its own."""
@@ -341,18 +353,21 @@ class Listening:
     def _take(self, listener: socket.socket, greet: Greet) -> None:
         """Take one connection from the queue. OSError: there is none, or no room for it."""
         sock, address = listener.accept()
-        if self._connections.full:
+        if self.connections.full:
             sock.close()
-            self._connections.refused("full")
+            self.connections.refused("full")
             return
         try:
             # Our own clock tells what a client that stops reading was; the kernel's comes after it.
             tune(sock, UNACKNOWLEDGED_SECONDS + self._write_seconds)
+            conn = Conn(sock, peer_of(sock.family, address))
         except OSError:  # it is gone already
             sock.close()
             return
-        conn = Conn(sock, peer_of(sock.family, address))
-        self._connections.start(conn, greet, self._nursery)
+        except BaseException:
+            sock.close()
+            raise
+        self.connections.start(conn, greet, self._nursery)
 
 
 def peer_of(family: int, address: object) -> str:

@@ -5,6 +5,7 @@ outlives a cancel: a few dead name servers would block every other use of thread
 """
 
 import ipaddress
+import logging
 import socket
 from collections.abc import Awaitable, Callable
 
@@ -14,6 +15,8 @@ from rawproxy.errors import Exhausted, UpstreamConnectError
 from rawproxy.net.conn import SCARCE
 
 __all__ = ["NEGATIVE_SECONDS", "POSITIVE_SECONDS", "THREADS", "Resolver"]
+
+_log = logging.getLogger("rawproxy")
 
 THREADS = 16
 """Look-ups at the same time; each may hang for as long as the system's resolver does."""
@@ -95,6 +98,8 @@ class Resolver:
         except (OSError, ValueError) as error:  # no such name, or none at all
             if isinstance(error, OSError) and error.errno in SCARCE:
                 addresses = None
+        except Exception:  # no thread, say: this task is nobody's own, and would end the program
+            _log.exception("a look-up failed by a fault of ours")
         finally:
             keep = POSITIVE_SECONDS if addresses else NEGATIVE_SECONDS if addresses == [] else 0.0
             self._cache[host] = (trio.current_time() + keep, addresses)

@@ -112,7 +112,10 @@ class Server:
             await run.run()
         finally:
             self._sweeper.runs.discard(run)
-            self._keep(run.record())
+            try:
+                self._keep(run.record())
+            except Exception:  # the reply has gone out, and another may follow
+                _log.exception("the record of exchange %s is lost", ask.id)
 
     @staticmethod
     async def refuse(error: HttpError, head: RequestHead, response: Response) -> None:

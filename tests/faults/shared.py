@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import trio
-from rawproxy.wire.h2.frames import LAST_STREAM
 
 from rawproxy.net.mux import CANCEL, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM
+from rawproxy.wire.h2.frames import LAST_STREAM
 from tests.faults.story import (
     HALF,
     REPAIRED,

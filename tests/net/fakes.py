@@ -96,7 +96,10 @@ async def read_request(stream: trio.SocketStream) -> Seen | None:
     fields = [(name.lower(), value.strip()) for name, _, value in pairs]
     length = int(dict(fields).get(b"content-length", b"0"))
     while len(body) < length:
-        body += await stream.receive_some(65536)
+        more = await stream.receive_some(65536)
+        if not more:
+            return None
+        body += more
     return Seen(method, target, fields, body, head)
 
 
@@ -202,6 +205,8 @@ class Client:
         if self._h11.our_state is h11.DONE:
             self._h11.start_next_cycle()
         given = {"host": "localhost", "content-length": str(len(body))} | (fields or {})
+        if "transfer-encoding" in given:
+            del given["content-length"]
         request = h11.Request(method=method, target=target, headers=list(given.items()))
         out = self._h11.send(request) or b""
         out += (self._h11.send(h11.Data(data=body)) or b"") if body else b""

@@ -114,6 +114,19 @@ async def test_a_look_up_goes_on_for_others_when_its_first_caller_leaves() -> No
     assert await resolver.resolve("a") == [(V4, "192.0.2.1")]
 
 
+async def test_a_fault_of_ours_is_no_answer_and_ends_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """`can't start new thread` is a RuntimeError, and a look-up is a task that belongs to nobody."""
+
+    async def lookup(host: str, limiter: trio.CapacityLimiter) -> list[Address]:
+        raise RuntimeError("can't start new thread")
+
+    with pytest.raises(UpstreamConnectError):
+        await Resolver(lookup).resolve("example.com")
+    assert "can't start new thread" in caplog.text
+
+
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS])
 async def test_nothing_left_to_ask_with_is_told_and_not_kept(number: int) -> None:
     fails = True
