@@ -141,9 +141,12 @@ class Downstream:
         """Serve requests until one side closes."""
         try:
             while await self._one():
+                self._lingers = False
                 self._idle_since = trio.current_time()
                 if self._reader.buffered:  # the next request is here already: others come first
                     await trio.lowlevel.checkpoint()
+            if self._lingers:
+                await self.conn.linger(LINGER_SECONDS)
         except (ClientGone, OSError):
             pass
         finally:
