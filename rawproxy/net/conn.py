@@ -210,10 +210,27 @@ class Conn:
             return
         self.closed = True
         trio.lowlevel.notify_closing(self._sock)
-        if self._tls is not None and not self._pending:
-            with contextlib.suppress(OSError):
-                self._sock.send(self._tls.close())
+        self._say_end()
         self._sock.close()
+
+    async def linger(self, seconds: float) -> None:
+        """Say that nothing more is sent, and drop what still comes until the peer closes too.
+
+        Closing a socket that has unread bytes resets it, and a reset takes away what the peer has
+        not read yet of our last words.
+
+        Args:
+            seconds: how long at most.
+
+        Source: https://www.rfc-editor.org/rfc/rfc9112#section-9.6
+        """
+        if self.closed:
+            return
+        self._say_end()
+        with trio.move_on_after(seconds), contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_WR)
+            while await self._read():
+                pass
 
     def abort(self) -> None:
         """Close with a reset: what was sent must not look whole."""
@@ -227,6 +244,12 @@ class Conn:
         self.closed = True
         trio.lowlevel.notify_closing(self._sock)
         self._sock.close()
+
+    def _say_end(self) -> None:
+        """Send a close_notify, where the kernel takes it at once."""
+        if self._tls is not None and not self._pending:
+            with contextlib.suppress(OSError):
+                self._sock.send(self._tls.close())
 
     def _push(self, data: bytes) -> bool:
         if self._pending:

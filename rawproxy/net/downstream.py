@@ -32,6 +32,9 @@ PIPELINED_BYTES = 65536
 RECENT_SECONDS = 1.0
 """A connection that was in use so recently may have a request on its way: a drain waits for it."""
 
+LINGER_SECONDS = 2.0
+"""How long a client that goes on sending is read after the last reply, so that it can read that."""
+
 
 class Http1Response(Response):
     """The writing side of one exchange on HTTP/1.1.
@@ -147,14 +150,18 @@ class Downstream:
         self._draining = False
         self._response: Http1Response | None = None
         self._served = 0
+        self._lingers = False  # the last word was ours: the client may still be sending
 
     async def serve(self) -> None:
         """Serve requests until one side closes."""
         try:
             while await self._one():
+                self._lingers = False
                 self._idle_since = trio.current_time()
                 if self._reader.buffered:  # the next request is here already: others come first
                     await trio.lowlevel.checkpoint()
+            if self._lingers:
+                await self.conn.linger(LINGER_SECONDS)
         except (ClientGone, OSError):
             pass
         finally:
@@ -181,6 +188,7 @@ class Downstream:
                 request = await self._request(share)
             except HttpError as error:
                 await self._answer_broken(error)
+                self._lingers = True
                 return False
             self._served += 1
             if request is None:
@@ -189,6 +197,8 @@ class Downstream:
             keep = self._reader.keep_alive and not last and not self._draining
             self._response = response = self._respond(request.head, keep_alive=keep)
             await self._serving.handler(request, response)
+            # Its request was read whole, and a drain has a limit of its own.
+            self._lingers = not self._draining
             return response.keep_alive and not self.conn.closed
 
     async def _request(self, share: Share) -> Request | None:
