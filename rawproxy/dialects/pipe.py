@@ -209,8 +209,9 @@ class PassPipe:
         return [*mended, self._writer.write(fail)]
 
     def keepalive(self) -> bytes:
-        """Return the dialect's keepalive; nothing may stand inside a frame."""
-        return b"" if self._torn else self._writer.keepalive()
+        """Return the dialect's keepalive; nothing may stand inside a frame, or behind the end."""
+        over = self._torn or self.tally.ended or self.tally.failure is not None
+        return b"" if over else self._writer.keepalive()
 
     def _edited(self, frame: Frame) -> bytes:
         if not frame.whole:
@@ -423,8 +424,8 @@ class TranslatePipe:
         return [part] if part else []
 
     def keepalive(self) -> bytes:
-        """Return the client's keepalive."""
-        return self._sink.keepalive()
+        """Return the client's keepalive; nothing may stand behind the end."""
+        return b"" if self._over else self._sink.keepalive()
 
     @property
     def broken(self) -> bool:

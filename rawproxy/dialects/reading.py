@@ -19,9 +19,15 @@ from msgspec import Raw
 
 from rawproxy.errors import ClientError
 
-__all__ = ["Fields", "decode", "encode"]
+__all__ = ["MOST_CHOICES", "MOST_COUNT", "Fields", "choice_number", "decode", "encode", "whole_count"]
 
 T = TypeVar("T")
+
+MOST_COUNT = 2**53
+"""What an upstream says beyond this is no count of anything: floats are exact up to it."""
+
+MOST_CHOICES = 128
+"""Answers to one call: as many as any API gives. A number beyond would be room for as many."""
 
 _ENCODER = msgspec.json.Encoder()
 _DECODERS: dict[object, msgspec.json.Decoder[Any]] = {}
@@ -77,6 +83,17 @@ def _decode(data: bytes | Raw, kind: type[T]) -> T:
     except RecursionError:
         raise ValueError("the JSON is nested too deep") from None
     return value
+
+
+def whole_count(said: float | None) -> int | None:
+    """Return what an upstream counted (tokens, seconds); None for what is no count."""
+    return int(said) if said is not None and 0 <= said < MOST_COUNT else None
+
+
+def choice_number(said: float | None, place: int = 0) -> int | None:
+    """Return which answer an upstream speaks of, `place` where it does not say; None for none."""
+    number = place if said is None else said
+    return int(number) if 0 <= number < MOST_CHOICES else None
 
 
 class Fields:
@@ -182,6 +199,14 @@ class Fields:
         if raw is None or raw == _NULL:
             return None
         return type(self).of(raw, self.at(name))
+
+    def schema(self, name: str) -> Raw:
+        """Take a JSON schema as it stands; an empty (false) Raw when it is absent or null."""
+        raw = self.raw(name)
+        if raw and _first_byte(raw) != b"{":
+            path = self.at(name)
+            raise ClientError(f"{path}: expected a JSON schema, an object", param=path)
+        return raw
 
     def objects(self, name: str) -> list[Self]:
         """Take a list of objects, to be read further; [] when absent."""

@@ -289,7 +289,7 @@ class _CallReader:
         if kind == "json_schema":
             inner = inner_object(given, kind)
             found = Format(
-                "schema", inner.text("name"), inner.text("description"), inner.raw("schema"),
+                "schema", inner.text("name"), inner.text("description"), inner.schema("schema"),
                 inner.flag("strict"),
             )  # fmt: skip
             self._keep(inner)

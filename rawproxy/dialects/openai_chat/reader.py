@@ -18,7 +18,7 @@ from rawproxy.dialects.events import Event, Fail, FailKind, Note, Reason
 from rawproxy.dialects.openai_chat.messages import PLAIN
 from rawproxy.dialects.openai_chat.reasoning_details import Entry
 from rawproxy.dialects.openai_shared import TokenUsage, read_failure, read_usage
-from rawproxy.dialects.reading import decode, encode
+from rawproxy.dialects.reading import choice_number, decode, encode, whole_count
 from rawproxy.dialects.scribe import Scribe
 from rawproxy.errors import UpstreamNonsense
 from rawproxy.wire.frame import Frame
@@ -217,8 +217,7 @@ class ChunkReader:
         events: list[Event] = []
         # Azure's first chunk has no choices and an empty id: it is not the start of the answer.
         if chunk.choices or chunk.usage:
-            created = None if chunk.created is None else int(chunk.created)
-            events += self._scribe.start(chunk.id, chunk.model, created)
+            events += self._scribe.start(chunk.id, chunk.model, whole_count(chunk.created))
         for choice in chunk.choices or ():
             events += self._read_choice(choice)
             if choice.usage and not self._scribe.ended:  # where Moonshot puts it
@@ -228,7 +227,10 @@ class ChunkReader:
         return events
 
     def _read_choice(self, choice: _Choice) -> list[Event]:
-        number = int(choice.index or 0)
+        number = choice_number(choice.index)
+        if number is None:
+            self.unknown += 1
+            return []
         state = self._choices.setdefault(number, _ChoiceReader())
         events: list[Event] = []
         delta = choice.delta or choice.message

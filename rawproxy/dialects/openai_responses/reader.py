@@ -35,7 +35,7 @@ from rawproxy.dialects.openai_responses.reasoning import (
     SEPARATOR,
     read_reasoning,
 )
-from rawproxy.dialects.reading import decode, encode
+from rawproxy.dialects.reading import decode, encode, whole_count
 from rawproxy.dialects.scribe import Scribe
 from rawproxy.errors import UpstreamNonsense
 from rawproxy.wire.frame import Frame
@@ -226,7 +226,7 @@ class ResponseReader:
         created = member(members, "created_at", float)
         return self._scribe.start(
             member(members, "id", str), member(members, "model", str),
-            None if created is None else int(created),
+            whole_count(created),
         )  # fmt: skip
 
     def _count(self, members: Mapping[str, Raw]) -> list[Event]:
