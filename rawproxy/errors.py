@@ -19,6 +19,7 @@ A message names the thing and the limit, never a secret and never a body.
 __all__ = [
     "ClientError",
     "ConfigError",
+    "Exhausted",
     "Forbidden",
     "FrameTooLong",
     "HttpError",
@@ -114,6 +115,14 @@ class UpstreamError(RawproxyError):
 
 class UpstreamConnectError(UpstreamError):
     """No connection was made, so nothing was sent."""
+
+
+class Exhausted(UpstreamError):
+    """This machine has no descriptor or memory left for a connection: nothing was sent, and it passes."""
+
+    status = 503
+    retry_after = 1.0
+    """Seconds after which asking again may help."""
 
 
 class UpstreamStall(UpstreamError):

@@ -4,25 +4,42 @@ Layer: app. Opens nothing and runs nothing.
 """
 
 import hashlib
+import ipaddress
 import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from rawproxy.app.config import Config, UpstreamConfig
+from rawproxy.app.config import Config, ServerConfig, UpstreamConfig
 from rawproxy.dialects.models import Row
 from rawproxy.engines.ngram import NgramEngine
 from rawproxy.errors import ConfigError
 from rawproxy.gateway.access import Access
 from rawproxy.gateway.exchange import Site
 from rawproxy.gateway.keys import CHAINS, Key, KeyPool, Secret, is_fetched
-from rawproxy.gateway.providers import PROVIDERS, Upstream
+from rawproxy.gateway.providers import PROVIDERS, TlsFiles, Upstream
 from rawproxy.gateway.route import Router
 from rawproxy.net.server import Setup
+from rawproxy.net.welcome import PROTOCOLS, Entrance
+from rawproxy.wire.tls import Certificates
 
 if TYPE_CHECKING:
     from rawproxy.services.credentials import Fetcher
 
-__all__ = ["Source", "keys_of", "pools_of", "setup_of", "sources_of"]
+__all__ = ["Source", "entrances_of", "keys_of", "pools_of", "setup_of", "sources_of"]
+
+
+def entrances_of(server: ServerConfig) -> tuple[Entrance, Entrance]:
+    """Return what clients of TCP listeners have to pass, and those of unix sockets: these stay plain.
+
+    Raises:
+        ConfigError: a file of certificates cannot be read, or holds something else.
+    """
+    plain = Entrance(seconds=server.limits.handshake_seconds)
+    certificates = None
+    if server.tls is not None:
+        certificates = Certificates(server.tls.pairs, server.tls.client_ca, PROTOCOLS)
+    networks = tuple(ipaddress.ip_network(text) for text in server.proxy_protocol)
+    return Entrance(certificates, networks, plain.seconds), plain
 
 
 def setup_of(config: Config, pools: Mapping[str, KeyPool] | None = None) -> Setup:
@@ -109,7 +126,7 @@ def _upstream(name: str, given: UpstreamConfig, pool: KeyPool, rows: tuple[Row, 
         given.base_url or provider.url(given.region),
         pool,
         tuple(given.dialects or provider.usual),
-        given.ca_file,
+        TlsFiles(given.ca_file, given.client_certificate, given.client_key),
         given.headers,
         given.models,
         given.forward,
@@ -120,6 +137,7 @@ def _upstream(name: str, given: UpstreamConfig, pool: KeyPool, rows: tuple[Row, 
         given.api_version,
         given.text_field,
         rows,
+        given.http2,
     )
 
 

@@ -3,17 +3,17 @@
 Layer: app. Notes every fault and raises nothing. No message quotes a secret.
 """
 
+import ipaddress
 import json
 import math
 import re
 from collections.abc import Mapping
-from pathlib import Path as FilePath
 from urllib.parse import urlsplit
 
 import msgspec
 
 from rawproxy.app.address import Address, Tcp, parse_address
-from rawproxy.app.sections import Config, ModelConfig, UpstreamConfig
+from rawproxy.app.sections import Config, ModelConfig, TlsConfig, UpstreamConfig
 from rawproxy.app.shape import Faults, Path
 from rawproxy.dialects import DIALECTS
 from rawproxy.gateway.access import Caller, hashed
@@ -21,6 +21,7 @@ from rawproxy.gateway.keys import CHAINS, Secret, is_fetched
 from rawproxy.gateway.providers import PROVIDERS
 from rawproxy.gateway.route import Route
 from rawproxy.wire.fields import HOP_BY_HOP, host_name, is_field_value, is_token
+from rawproxy.wire.tls import Certificates, FileFault, client_context
 
 __all__ = ["check", "is_own"]
 
@@ -43,8 +44,8 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _ENGINE_ONLY = ("engine", "tokens_per_second", "first_token_seconds")
 _HOST_ONLY = (
-    "base_url", "keys", "dialects", "ca_file", "headers", "forward", "scope", "region", "project",
-    "api_version", "text_field",
+    "base_url", "keys", "dialects", "ca_file", "client_certificate", "client_key", "headers",
+    "forward", "http2", "scope", "region", "project", "api_version", "text_field",
 )  # fmt: skip
 _ONE_PROVIDER = {
     # a key that means something to some providers only
@@ -60,6 +61,9 @@ def check(config: Config, faults: Faults) -> None:
     _check_listeners(config, faults)
     _check_doors(config, faults)
     _check_access(config, faults)
+    _check_networks(config.server.proxy_protocol, faults)
+    if config.server.tls is not None:
+        _check_tls(config.server.tls, faults)
     _check_numbers(config.server, ("server",), faults)
     _check_numbers(config.server.limits, ("server", "limits"), faults)
     _check_numbers(config.stream, ("stream",), faults)
@@ -109,6 +113,25 @@ def _check_doors(config: Config, faults: Faults) -> None:
                 "is no origin, must be `scheme://host` or `scheme://host:port` in lower case",
             )
     _check_visible(config.server.seal_key, ("server", "seal_key"), faults, optional=True)
+
+
+def _check_networks(networks: tuple[str, ...], faults: Faults) -> None:
+    for at, text in enumerate(networks):
+        try:
+            ipaddress.ip_network(text)
+        except ValueError:
+            what = "is no network, must be an address, or one with a prefix, as `10.0.0.0/8`"
+            faults.add(("server", "proxy_protocol", at), what)
+
+
+def _check_tls(tls: TlsConfig, faults: Faults) -> None:
+    path: Path = ("server", "tls")
+    for at, pair in enumerate(tls.pairs):
+        here: Path = path if at == 0 else (*path, "more", at - 1)
+        try:
+            Certificates([pair], tls.client_ca)
+        except FileFault as error:
+            faults.add((*(path if error.option == "client_ca" else here), error.option), str(error))
 
 
 def _check_visible(secret: Secret, path: Path, faults: Faults, *, optional: bool = False) -> None:
@@ -230,9 +253,21 @@ class _Upstream:
             self._wrong("base_url", what=wrong)
         for at, key in enumerate(given.keys):
             self._check_key(at, key)
-        if given.ca_file and not FilePath(given.ca_file).is_file():
-            self._wrong("ca_file", what="is not there, must be a file of certificates (PEM)")
+        self._check_files()
         self._check_headers(given.headers)
+
+    def _check_files(self) -> None:
+        given = self._given
+        missing = "is missing, a certificate and its key must both be there"
+        if given.client_certificate and not given.client_key:
+            self._wrong("client_key", what=missing)
+        elif given.client_key and not given.client_certificate:
+            self._wrong("client_certificate", what=missing)
+        elif given.ca_file or given.client_key:
+            try:
+                client_context(given.ca_file, given.client_certificate, given.client_key)
+            except FileFault as error:
+                self._wrong(error.option, what=str(error))
 
     def _check_key(self, at: int, key: Secret) -> None:
         provider = self._given.provider

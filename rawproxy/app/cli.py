@@ -141,7 +141,8 @@ def _summary(config: "Config") -> Iterator[str]:
 
     yield "listeners:"
     for text in config.server.listen:
-        yield f"  {parse_address(text).url}"
+        url = parse_address(text).url
+        yield f"  {url if config.server.tls is None else url.replace('http://', 'https://', 1)}"
     yield f"  admin {parse_address(config.admin.listen).url if config.admin.listen else 'off'}"
     callers = f", {len(config.access.callers)} of them" if config.access.callers else ""
     yield f"access: {config.access.mode}{callers}"

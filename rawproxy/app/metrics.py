@@ -49,6 +49,10 @@ class Metrics:
             "rawproxy_unknown_frames", "Frames that no table knows.", ("upstream",),
             registry=registry,
         )  # fmt: skip
+        self._refused = Counter(
+            "rawproxy_refused_connections", "Connections that came to nothing before any request.",
+            ("why",), registry=registry,
+        )  # fmt: skip
         self.connections = Gauge(
             "rawproxy_connections", "Client connections that stand.", registry=registry
         )
@@ -75,6 +79,10 @@ class Metrics:
             self._violations.labels(record.client_dialect, rule).inc(count)
         if record.unknown_frames:
             self._unknown.labels(upstream).inc(record.unknown_frames)
+
+    def refused(self, why: str) -> None:
+        """Count a connection that came to nothing: `full`, `proxy_header`, `tls` or `late`."""
+        self._refused.labels(why).inc()
 
     def text(self) -> bytes:
         """Return all of it in the text format. Takes milliseconds: for a thread."""

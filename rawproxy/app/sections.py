@@ -12,11 +12,42 @@ from rawproxy.gateway.access import Caller
 from rawproxy.gateway.keys import Secret
 from rawproxy.gateway.limits import Limits
 from rawproxy.gateway.liveness import Timing
+from rawproxy.gateway.providers import Http2
 from rawproxy.gateway.route import Route
 
 __all__ = [
-    "AccessConfig", "AdminConfig", "Config", "ModelConfig", "ServerConfig", "UpstreamConfig",
+    "AccessConfig", "AdminConfig", "CertificateConfig", "Config", "ModelConfig", "ServerConfig",
+    "TlsConfig", "UpstreamConfig",
 ]  # fmt: skip
+
+
+class CertificateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One `[[server.tls.more]]`: files of a certificate with its chain, and of its key (PEM)."""
+
+    certificate: str
+    key: str
+
+
+class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The section `[server.tls]`. Files are PEM.
+
+    Attributes:
+        certificate: with its chain; shown to clients that ask for no name that another one has.
+        key: of that certificate.
+        client_ca: authorities; a client must show a certificate of one of them. "": no client needs one.
+        more: certificates for other names.
+    """
+
+    certificate: str
+    key: str
+    client_ca: str = ""
+    more: tuple[CertificateConfig, ...] = ()
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Every certificate with its key, the first one first."""
+        more = [(given.certificate, given.key) for given in self.more]
+        return [(self.certificate, self.key), *more]
 
 
 class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,14 +58,18 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         hosts: names, besides the loopback ones, that a loopback listener answers to.
         origins: web pages that may call, as `scheme://host[:port]`.
         drain_seconds: how long running exchanges may take to end when the server stops.
+        proxy_protocol: networks whose connections begin with a PROXY header.
         seal_key: signs the envelopes that vendors' seals travel in; "" derives it from the keys.
+        tls: certificates; None: clients speak plain HTTP.
     """
 
     listen: tuple[str, ...] = ("127.0.0.1:8080",)
     hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     drain_seconds: float = 30.0
+    proxy_protocol: tuple[str, ...] = ()
     seal_key: Secret = Secret()
+    tls: TlsConfig | None = None
     limits: Limits = Limits()
 
 
@@ -60,8 +95,11 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         keys: its credentials; several are a pool.
         dialects: what it speaks, the preferred one first; none for the provider's first.
         ca_file: PEM file of the authorities to trust; "" for the system's.
+        client_certificate: PEM file, shown to it when it asks for one.
+        client_key: PEM file, of that certificate.
         headers: fields added to each request.
         models: the client's name of a model -> the upstream's.
+        http2: `auto` where TLS agrees on it, `never`, or `prior_knowledge` without asking.
         forward: in access mode `forward`, the client's own credential may go here.
         scope: the account whose seals it opens; None for not known.
         region: of AWS or Google Cloud (providers `bedrock` and `vertex` only).
@@ -78,8 +116,11 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keys: tuple[Secret, ...] = ()
     dialects: tuple[str, ...] = ()
     ca_file: str = ""
+    client_certificate: str = ""
+    client_key: str = ""
     headers: dict[str, Secret] = {}
     models: dict[str, str] = {}
+    http2: Http2 = "auto"
     forward: bool = False
     scope: str | None = None
     region: str = ""

@@ -15,12 +15,11 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import trio
 
 from rawproxy.app.admin import Admin
-from rawproxy.app.build import Source, keys_of, pools_of, setup_of, sources_of
+from rawproxy.app.build import Source, entrances_of, keys_of, pools_of, setup_of, sources_of
 from rawproxy.app.config import (
     Config,
     Tcp,
@@ -29,21 +28,19 @@ from rawproxy.app.config import (
     load,
     parse_address,
 )
+from rawproxy.app.descriptors import connections_that_fit, raise_limit
 from rawproxy.app.metrics import Metrics
 from rawproxy.errors import ConfigError
 from rawproxy.gateway.access import Doors
 from rawproxy.gateway.record import Record
 from rawproxy.net.conn import Conn
-from rawproxy.net.downstream import Downstream
 from rawproxy.net.drive import Sweeper
 from rawproxy.net.listen import Connections, accept, open_tcp, open_unix
 from rawproxy.net.response import Handler
 from rawproxy.net.server import Server
 from rawproxy.net.upstream import Upstreams
+from rawproxy.net.welcome import AnyDownstream, Entrance, Serving, welcome
 from rawproxy.wire.fields import is_loopback
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Proxy", "main", "open_proxy", "run_in_thread"]
 
@@ -78,8 +75,9 @@ class Proxy:
         self._fetching = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
         self._server = Server(setup_of(config, pools), self._keep, self._sweeper)
-        self._connections = Connections(config.server.limits.connections)
-        self._admin_connections = Connections(ADMIN_CONNECTIONS)
+        self._entrance, self._unix_entrance = entrances_of(config.server)
+        self._connections = Connections(_that_fit(config), self.metrics.refused)
+        self._admin_connections = Connections(ADMIN_CONNECTIONS, self.metrics.refused)
         self._accepting: list[trio.CancelScope] = []
         self._unix: list[tuple[Path, int]] = []  # socket files of ours, with their inodes
 
@@ -96,11 +94,13 @@ class Proxy:
             ConfigError: an address cannot be had.
         """
         nursery.start_soon(self._sweeper.sweep)
-        opened = [(text, sock) for text in self.config.server.listen for sock in await _bind(text)]
+        await nursery.start(self._server.upstreams.run)
+        config = self.config.server
+        opened = [(text, sock) for text in config.listen for sock in await _bind(text)]
         admin = await _bind(self.config.admin.listen) if self.config.admin.listen else []
         for text, sock in opened:
             self._listen(nursery, sock, self._handler(sock))
-            self.urls.append(_url(text, sock))
+            self.urls.append(_url(text, sock, tls=config.tls is not None))
         for sock in admin:
             self._listen(nursery, sock, self._admin().handle, drains=False)
             self.admin_url = _url(self.config.admin.listen, sock)
@@ -110,15 +110,21 @@ class Proxy:
     def reload(self, config: Config) -> None:
         """Swap the configuration: exchanges under way keep the old one, listeners stay as they are.
 
+        Certificates are read anew, and are for new connections, to clients and to upstreams.
+
         Raises:
-            ConfigError: a key cannot be fetched here. The old configuration stays.
+            ConfigError: a key cannot be fetched here, or a file cannot be read. The old configuration
+                stays.
         """
         pools = pools_of(config)
         sources = sources_of(config, pools)
+        entrances = entrances_of(config.server)
         old, new = self._server.setup, setup_of(config, pools)
         if not (config.server.seal_key or keys_of(config)):
             new = replace(new, seal_key=old.seal_key)  # a random one lasts as long as the process
         self._server.setup = new
+        self._server.upstreams.renew()
+        self._entrance, self._unix_entrance = entrances
         self.config = config
         usable = [one for one in self._sources if one.key.ready_at("") < math.inf]
         fetched = {source.written: source.key.secret for source in usable}
@@ -193,6 +199,10 @@ class Proxy:
         doors = Doors(tuple(server.hosts), tuple(server.origins), guarded)
         return partial(self._server.handle, doors=doors)
 
+    def _entrance_of(self, sock: socket.socket, for_clients: bool) -> Entrance:
+        inside = sock.family == socket.AF_UNIX or not for_clients
+        return self._unix_entrance if inside else self._entrance
+
     def _admin(self) -> Admin:
         server = self.config.server
         doors = Doors(tuple(server.hosts), tuple(server.origins))
@@ -212,15 +222,17 @@ class Proxy:
 
         connections = self._connections if drains else self._admin_connections
 
-        def connect(conn: Conn) -> Downstream:
-            return Downstream(conn, self.config.server.limits, handler, self._server.refuse)
+        async def greet(conn: Conn) -> AnyDownstream:
+            limits = self.config.server.limits
+            serving = Serving(limits, handler, self._server.refuse)
+            return await welcome(conn, self._entrance_of(sock, drains), serving)
 
         async def accepting() -> None:
             with sock, trio.CancelScope() as scope:
                 if drains:  # the admin pages tell how a drain goes
                     self._accepting.append(scope)
                 await accept(
-                    sock, connections, connect, nursery.start_soon,
+                    sock, connections, greet, nursery.start_soon,
                     self.config.server.limits.write_seconds,
                 )  # fmt: skip
 
@@ -237,11 +249,22 @@ async def _bind(text: str) -> list[socket.socket]:
         raise ConfigError(f"cannot listen on {text}: {error.strerror or error}") from error
 
 
-def _url(text: str, sock: socket.socket) -> str:
+def _url(text: str, sock: socket.socket, *, tls: bool = False) -> str:
     if sock.family == socket.AF_UNIX:
         return text
     host, port = sock.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if tls else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _that_fit(config: Config) -> int:
+    """Return how many client connections to take: as many as configured, if there are descriptors."""
+    wanted = config.server.limits.connections
+    fit = connections_that_fit(wanted)
+    if fit < wanted:
+        words = "server.limits.connections is %d, but the limit on open files leaves room for %d"
+        _log.warning(words, wanted, fit)
+    return fit
 
 
 def _period(config: Config) -> float:
@@ -341,6 +364,7 @@ def main(config: Config, *, log_level: str, reload: Callable[[], Config]) -> int
     SIGTERM and SIGINT drain, a second one exits at once; SIGHUP reads the configuration again.
     """
     _set_up_logging(log_level)
+    raise_limit()
     try:
         return trio.run(_serve, config, reload)
     except BaseExceptionGroup as group:

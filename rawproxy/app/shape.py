@@ -95,8 +95,8 @@ class Reader:
         origin = get_origin(kind)
         if kind is Secret:
             return self._secret(value, path)
-        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-            return self.struct(value, kind, path)
+        if (struct := _struct_of(kind)) is not None:
+            return self.struct(value, struct, path)
         if origin is tuple and isinstance(value, list | tuple):
             item = get_args(kind)[0]
             return tuple(self._value(each, item, (*path, at)) for at, each in enumerate(value))
@@ -179,6 +179,14 @@ def _empty(kind: Any) -> object:  # noqa: ANN401 (a type form)
     if _is_union(kind):
         return None
     return (typing.get_origin(kind) or kind)()
+
+
+def _struct_of(kind: Any) -> type[msgspec.Struct] | None:  # noqa: ANN401 (a type form)
+    """Return the Struct that `kind` is, or is one of with None."""
+    for each in get_args(kind) if _is_union(kind) else (kind,):
+        if isinstance(each, type) and issubclass(each, msgspec.Struct):
+            return each
+    return None
 
 
 def _is_union(kind: object) -> bool:

@@ -66,13 +66,14 @@ class Scribe:
     def __init__(self, back: Back) -> None:
         self._back = back
         self._blocks = 0
-        self._ids: set[str] = set()
+        # Frozen, because they change seldom, and an empty set takes 216 bytes in each open stream.
+        self._ids: frozenset[str] = frozenset()
         self._started = False
         self._running: dict[int, tuple[BlockKind, int]] = {}  # choice -> open text-like block
         self._tools: dict[tuple[int, object], _Tool] = {}  # open ones
-        self._used_tools: set[int] = set()  # choices that opened a tool
-        self._choices: set[int] = set()
-        self._stopped: set[int] = set()
+        self._used_tools: frozenset[int] = frozenset()  # choices that opened a tool
+        self._choices: frozenset[int] = frozenset()
+        self._stopped: frozenset[int] = frozenset()
         self._usage = Usage()
         self.ended = False
 
@@ -112,7 +113,7 @@ class Scribe:
             return []
         events = [*self.start(), *self.close_text(choice), *self._close_whole_tools(choice)]
         self._running[choice] = (kind, self._blocks)
-        self._choices.add(choice)
+        self._choices |= {choice}
         events.append(Open(self._next(), kind, choice))
         return events
 
@@ -145,7 +146,7 @@ class Scribe:
         """
         if self._is_over(choice):
             return []
-        self._choices.add(choice)
+        self._choices |= {choice}
         before = [*self.start(), *self.close_tool(key, choice)]
         if name == self._back.forced_tool:
             self._tools[choice, key] = _Tool(key, -1, choice, is_json=False, unwrap=None)
@@ -153,7 +154,7 @@ class Scribe:
         known = self._back.tools.get(name)
         unwrap = Unwrapper() if known and known.kind == "freeform" != kind else None
         known = known or ToolName(name, namespace, kind)
-        self._used_tools.add(choice)
+        self._used_tools |= {choice}
         before += [*self.close_text(choice), *self._close_whole_tools(choice)]
         block = self._next()
         is_json = kind != "freeform"
@@ -212,8 +213,8 @@ class Scribe:
         """
         if self._is_over(choice):
             return []
-        self._choices.add(choice)
-        self._stopped.add(choice)
+        self._choices |= {choice}
+        self._stopped |= {choice}
         events = [*self.start(), *self.close_text(choice)]
         for tool in [tool for tool in self._tools.values() if tool.choice == choice]:
             events += self.close_tool(tool.key, choice)
@@ -262,7 +263,7 @@ class Scribe:
             known = f"call_{self._back.seed}{block}"
             while known in self._ids:  # the upstream counts its calls in the same way
                 known += "_"
-        self._ids.add(known)
+        self._ids |= {known}
         return known
 
     def _close_whole_tools(self, choice: int) -> list[Event]:

@@ -26,12 +26,14 @@ class Ask:
     Attributes:
         id: the exchange's id.
         face: the dialect the client speaks, as it shows itself at the door that it came to.
-        body: as it came.
+        body: as it came; b"" once the reply goes out.
+        size: bytes of the body.
         wall: when it came, Unix seconds.
         given: what its path and header say of the call.
         counts: it asks for a count of its tokens, not for a reply.
         credential: the client's own, in access mode `forward` only.
         vault: opens and packs the envelopes of this caller.
+        client: the address it comes from, or `unix`.
     """
 
     id: str
@@ -45,9 +47,11 @@ class Ask:
     vault: Vault = field(default_factory=Vault)
     given: Given = NOTHING_GIVEN
     counts: bool = False
+    client: str = ""
     model: str = field(init=False, default="")
     stream: bool = field(init=False, default=False)
     choices: int = field(init=False, default=1)
+    size: int = field(init=False, default=0)
     _call: Call | None = field(init=False, default=None)
 
     def look(self) -> None:
@@ -57,9 +61,18 @@ class Ask:
             ClientError: it is no JSON object, or names one of them twice.
         """
         self.body, self.fields = self.face.arrived(self.body, self.given, self.fields)
+        self.size = len(self.body)
         seen = self.dialect.glance(self.body, self.given)
         self.model, self.choices = seen.model, seen.choices
         self.stream = seen.stream and not self.counts
+
+    def forget(self) -> None:
+        """Let go of what was asked: the reply goes out, so nobody else will be asked any more.
+
+        A stream may last for minutes, and an agent's request has 60 KB.
+        """
+        self.body = b""
+        self._call = None
 
     @property
     def dialect(self) -> Dialect:

@@ -411,7 +411,7 @@ class Exchange:
         if pipe is not None:
             usage = pipe.tally.usage
             if usage is None and pipe.tally.deltas:
-                usage = estimated(len(self.ask.body), pipe.tally.deltas)
+                usage = estimated(self.ask.size, pipe.tally.deltas)
             record.use(usage)
             record.unknown_frames = pipe.tally.unknown
             record.stop = pipe.tally.stop.reason if pipe.tally.stop else ""
@@ -436,8 +436,9 @@ class Exchange:
         self.output_sent = True
         self._note_attempt("ok", reply.status)
         made.key.note(Outcome.OK, now)
-        if self._voice is not None:
-            self._voice = None
+        self._voice = None
+        made.body = b""
+        self.ask.forget()
         passed = made.passes(self.ask) and not isinstance(pipe, TranslatePipe)
         kept = kept_of_reply(reply.fields, translated=not passed)
         commit = self._head(

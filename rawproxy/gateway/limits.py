@@ -13,7 +13,9 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         connections: open client connections; one more is closed at once.
+        handshake_seconds: from the start of a connection to the end of PROXY header and TLS handshake.
         streams_per_connection: requests at the same time on one connection (HTTP/2; HTTP/1.1 has one).
+        requests_per_connection: requests on one connection, after which it is ended in order.
         head_bytes: bytes of a request head, and of trailers.
         head_fields: header fields of a request.
         head_seconds: from the first byte of a request to the end of its head.
@@ -26,7 +28,9 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     connections: int = 20000
+    handshake_seconds: float = 10.0
     streams_per_connection: int = 128
+    requests_per_connection: int = 10000
     head_bytes: int = 32768
     head_fields: int = 100
     head_seconds: float = 10.0

@@ -4,6 +4,7 @@ Layer: gateway. A new host of a known dialect is one row of `PROVIDERS`.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple
 from urllib.parse import SplitResult, quote, urlsplit
 
 import msgspec
@@ -26,9 +27,12 @@ from rawproxy.gateway.keys import KeyPool, Secret
 from rawproxy.wire import ndjson, sigv4
 from rawproxy.wire.http import Fields
 
-__all__ = ["PROVIDERS", "Provider", "Request", "Upstream", "Wanted"]
+__all__ = ["PROVIDERS", "Http2", "Provider", "Request", "TlsFiles", "Upstream", "Wanted"]
 
 MESSAGES = "anthropic_messages"
+
+Http2 = Literal["auto", "never", "prior_knowledge"]
+"""Whether HTTP/2 is spoken to an upstream: where TLS agrees on it, never, or without asking."""
 
 _OPENAI = ("openai_chat", "openai_responses", "openai_completions")
 _ANTHROPIC = (MESSAGES, "anthropic_complete")
@@ -117,6 +121,20 @@ class Request(msgspec.Struct, frozen=True):
     body: bytes
 
 
+class TlsFiles(NamedTuple):
+    """Files of certificates and keys (PEM) for TLS to an upstream; "" where there is none.
+
+    Attributes:
+        ca_file: the authorities to trust, instead of the system's.
+        client_certificate: what is shown to an upstream that asks for a certificate.
+        client_key: of that certificate.
+    """
+
+    ca_file: str = ""
+    client_certificate: str = ""
+    client_key: str = ""
+
+
 class Upstream(msgspec.Struct, frozen=True, eq=False):
     """One configured upstream, ready to be asked.
 
@@ -125,12 +143,14 @@ class Upstream(msgspec.Struct, frozen=True, eq=False):
         models: the client's name -> its own.
         headers: fields that the operator adds to each request; they win.
         forward: in access mode `forward`, the client's credential may go here.
+        tls: what is trusted there, and what it is shown of us.
         scope: the account its seals belong to, where the operator named it.
         region: of AWS or Google Cloud.
         project: of Google Cloud.
         api_version: (azure) the date of the API that names deployments in the path; "" for v1.
         text_field: (plain_text) the field of each line that holds the text; "" for bare text.
         rows: what the operator says of models, before our own table.
+        http2: whether HTTP/2 is spoken: where TLS agrees on it, never, or without asking.
     """
 
     name: str
@@ -138,7 +158,7 @@ class Upstream(msgspec.Struct, frozen=True, eq=False):
     base_url: str = ""
     pool: KeyPool = KeyPool([])
     dialects: tuple[str, ...] = ()
-    ca_file: str = ""
+    tls: TlsFiles = TlsFiles()
     headers: Mapping[str, str] = {}
     models: dict[str, str] = {}
     forward: bool = False
@@ -149,6 +169,7 @@ class Upstream(msgspec.Struct, frozen=True, eq=False):
     api_version: str = ""
     text_field: str = ""
     rows: tuple[Row, ...] = ()
+    http2: Http2 = "auto"
 
     @property
     def serves(self) -> tuple[str, ...]:

@@ -32,11 +32,16 @@ class AttemptNote(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Record(msgspec.Struct):
-    """One exchange. Times in seconds unless the name says ms; `started` is Unix time."""
+    """One exchange. Times in seconds unless the name says ms; `started` is Unix time.
+
+    `client` is the address that it comes from (behind a load balancer the one in its PROXY header), or
+    `unix`.
+    """
 
     exchange: str
     started: float
     caller: str = ""
+    client: str = ""
     client_dialect: str = ""
     model_asked: str = ""
     upstream: str = ""

@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from rawproxy.dialects.events import Fail, FailKind
-from rawproxy.errors import RawproxyError, UpstreamStall
+from rawproxy.errors import Exhausted, RawproxyError, UpstreamStall
 from rawproxy.gateway.keys import Outcome
 
 __all__ = ["Verdict", "client_fail", "fail_of", "shown", "verdict", "with_retry_after"]
@@ -74,6 +74,8 @@ def shown(fail: Fail, verdict: Verdict) -> Fail:
 
 def fail_of(error: RawproxyError) -> Fail:
     """Return an error of ours as what the client is told."""
+    if isinstance(error, Exhausted):
+        return Fail("overloaded", str(error), status=error.status, retry_after=error.retry_after)
     kind: FailKind = "timeout" if isinstance(error, UpstreamStall) else "server"
     return Fail(kind, str(error), status=error.status)
 

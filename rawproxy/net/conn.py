@@ -16,7 +16,7 @@ import trio
 from rawproxy.errors import WireError
 from rawproxy.wire.tls import Tls
 
-__all__ = ["READ_BYTES", "Conn", "tune"]
+__all__ = ["READ_BYTES", "SCARCE", "Conn", "tune"]
 
 READ_BYTES = 32768
 """Bytes asked for in one read. What a stalled client costs is a small multiple of it."""
@@ -29,6 +29,9 @@ UNACKNOWLEDGED_SECONDS = 30.0
 
 LONGEST_TIMEOUT = 86400.0
 """Seconds; the kernel counts milliseconds in 31 bits."""
+
+SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+"""Errors of a system that has no more descriptors or memory: nobody's fault, and it passes."""
 
 # l_onoff 1, l_linger 0: close() sends RST.
 _RESET = struct.pack("ii", 1, 0)
@@ -51,70 +54,89 @@ def tune(sock: socket.socket, unacknowledged_seconds: float = UNACKNOWLEDGED_SEC
 
 
 class Conn:
-    """A connected, non-blocking socket.
+    """A connected, non-blocking socket; plain until the handshake.
 
     Args:
         sock: the socket; it is ours to close.
-        tls: the TLS side that runs over it, before its handshake.
+        peer: who is on the other side: an address, or `unix`.
     """
 
-    __slots__ = ("_early", "_pending", "_sock", "_tls", "closed")
+    __slots__ = ("_early", "_pending", "_sock", "_tls", "closed", "peer")
 
-    def __init__(self, sock: socket.socket, tls: Tls | None = None) -> None:
+    def __init__(self, sock: socket.socket, peer: str = "") -> None:
         sock.setblocking(False)
         self._sock = sock
-        self._tls = tls
+        self._tls: Tls | None = None
         self._pending = b""
-        self._early = b""  # plaintext that came in the same read as the end of the handshake
+        self._early = b""  # what `receive` gives before it reads on
+        self.peer = peer
         self.closed = False
 
     @property
     def pending(self) -> int:
-        """Bytes that the kernel has not taken yet."""
+        """Bytes that the kernel has not taken yet; under TLS ciphertext: nothing is encrypted twice."""
         return len(self._pending)
 
-    async def handshake(self) -> None:
-        """Do the TLS handshake, if there is to be one.
+    @property
+    def protocol(self) -> str | None:
+        """What both sides agreed on in the handshake (ALPN); None without TLS, or without any."""
+        return self._tls.alpn if self._tls is not None else None
+
+    async def handshake(self, tls: Tls) -> None:
+        """Do the TLS handshake; from then on all bytes go through `tls`.
 
         Raises:
+            OSError: the connection broke.
             WireError: it failed; the message names the reason.
         """
-        if self._tls is None:
-            return
-        await self._write(self._tls.start())
-        while not self._tls.handshaken:
-            data = await self._read()
+        data, self._early = self._early, b""
+        await self._write(tls.start())
+        while not tls.handshaken:
+            data = data or await self._read()
             if not data:
-                self._tls.eof()
-                raise WireError("the peer closed the connection during the TLS handshake")
+                tls.eof()
             try:
-                self._early += self._tls.feed(data)
+                self._early += tls.feed(data)
             finally:
-                await self._write(self._tls.take())
+                await self._write(tls.take())
+            data = b""
+        self._tls = tls
 
     async def receive(self) -> bytes:
         """Return the bytes of one read; b"" at the end.
 
         Raises:
-            OSError: the connection broke.
-            WireError: TLS was broken, or ended without saying so: a cut must not look like an end.
+            OSError: the connection broke; as it did when TLS was broken, or ended without saying so:
+                a cut must not look like an end.
         """
-        if self._tls is None:
-            return await self._read()
         if self._early:
             early, self._early = self._early, b""
             return early
-        while not self._tls.ended:
+        if self._tls is None:
+            return await self._read()
+        try:
+            return await self._receive(self._tls)
+        except WireError as error:
+            raise ConnectionAbortedError(errno.ECONNABORTED, str(error)) from error
+
+    async def _receive(self, tls: Tls) -> bytes:
+        while not tls.ended:
             data = await self._read()
             if not data:
-                self._tls.eof()
-                return b""
-            plain = self._tls.feed(data)
-            if ciphertext := self._tls.take():
-                await self._write(ciphertext)
+                tls.eof()
+            try:
+                plain = tls.feed(data)
+            finally:
+                # Not waited for: another task may be writing. What the kernel does not take now goes
+                # with the next write, and TLS bounds what a peer can ask for.
+                self._push(tls.take())
             if plain:
                 return plain
         return b""
+
+    def unread(self, data: bytes) -> None:
+        """Give back bytes that were received: they come again with the next `receive`, or TLS gets them."""
+        self._early = data + self._early
 
     def send_now(self, data: bytes) -> bool:
         """Hand `data` to the kernel, as far as it takes it now; False when some of it waits.
@@ -123,17 +145,11 @@ class Conn:
             OSError: the connection broke.
         """
         if self._tls is not None:
-            data = self._tls.send([data])
-        if self._pending:
-            data = self._pending + data
-        if not data:
-            return True
-        try:
-            sent = self._sock.send(data)
-        except BlockingIOError:
-            sent = 0
-        self._pending = data[sent:]
-        return not self._pending
+            try:
+                data = self._tls.send([data])
+            except WireError as error:
+                raise ConnectionAbortedError(errno.ECONNABORTED, str(error)) from error
+        return self._push(data)
 
     async def flush_some(self) -> bool:
         """Wait until the kernel takes more, and give it that; False when some still waits."""
@@ -173,8 +189,8 @@ class Conn:
             return
         self.closed = True
         trio.lowlevel.notify_closing(self._sock)
-        if self._tls is not None and self._tls.handshaken and not self._pending:
-            with contextlib.suppress(OSError, WireError):
+        if self._tls is not None and not self._pending:
+            with contextlib.suppress(OSError):
                 self._sock.send(self._tls.close())
         self._sock.close()
 
@@ -190,6 +206,18 @@ class Conn:
         self.closed = True
         trio.lowlevel.notify_closing(self._sock)
         self._sock.close()
+
+    def _push(self, data: bytes) -> bool:
+        if self._pending:
+            data = self._pending + data
+        if not data:
+            return True
+        try:
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        self._pending = data[sent:]
+        return not self._pending
 
     async def _read(self) -> bytes:
         while True:

@@ -3,14 +3,12 @@
 Layer: net. HTTP/1.1, one request at a time; requests that were pipelined wait their turn.
 """
 
-from collections.abc import Awaitable, Callable
-
 import trio
 
 from rawproxy.errors import HttpError
 from rawproxy.gateway.limits import Limits
 from rawproxy.net.conn import Conn
-from rawproxy.net.response import ClientGone, Handler, Request, Response
+from rawproxy.net.response import ClientGone, Handler, Refuse, Request, Response
 from rawproxy.wire.http import Body, End, Fields, HttpEvent, RequestHead
 from rawproxy.wire.http1 import (
     CONTINUE,
@@ -111,7 +109,7 @@ class Downstream:
         conn: Conn,
         limits: Limits,
         handler: Handler,
-        refuse: Callable[[HttpError, RequestHead, Response], Awaitable[None]],
+        refuse: Refuse,
     ) -> None:
         self.conn = conn
         self._limits = limits
@@ -124,7 +122,13 @@ class Downstream:
         self.idle_scope: trio.CancelScope | None = None
         """Set while the connection waits for a request: a drain may cancel it there."""
         self.draining = False
-        self._served = False
+        self._served = 0
+
+    def drain(self) -> None:
+        """Take no new requests, and close when the one that runs is done."""
+        self.draining = True
+        if self.idle_scope is not None:
+            self.idle_scope.cancel()
 
     async def serve(self) -> None:
         """Serve requests until one side closes."""
@@ -145,10 +149,11 @@ class Downstream:
         except HttpError as error:
             await self._answer_broken(error)
             return False
-        self._served = True
+        self._served += 1
         if request is None:
             return False
-        keep = self._reader.keep_alive and not self.draining
+        last = self._served >= self._limits.requests_per_connection
+        keep = self._reader.keep_alive and not last and not self.draining
         response = self._response(request.head, keep_alive=keep)
         await self._handler(request, response)
         return response.keep_alive and not self.conn.closed
@@ -160,7 +165,7 @@ class Downstream:
             return None
         if self._reader.wants_continue and not self._ended():
             await self.conn.send(CONTINUE)
-        return Request(head, await self._body())
+        return Request(head, await self._body(), self.conn.peer)
 
     async def _head(self) -> RequestHead | None:
         limits = self._limits

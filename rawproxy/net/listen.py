@@ -4,6 +4,7 @@ Layer: net.
 """
 
 import errno
+import ipaddress
 import logging
 import os
 import socket
@@ -13,10 +14,10 @@ from pathlib import Path
 
 import trio
 
-from rawproxy.net.conn import UNACKNOWLEDGED_SECONDS, Conn, tune
-from rawproxy.net.downstream import Downstream
+from rawproxy.net.conn import SCARCE, UNACKNOWLEDGED_SECONDS, Conn, tune
+from rawproxy.net.welcome import AnyDownstream, Unwelcome, Why
 
-__all__ = ["BACKLOG", "Connections", "accept", "open_tcp", "open_unix"]
+__all__ = ["BACKLOG", "Connections", "Greet", "accept", "open_tcp", "open_unix", "peer_of"]
 
 _log = logging.getLogger("rawproxy")
 
@@ -26,7 +27,8 @@ BACKLOG = 4096
 PAUSE_SECONDS = 0.1
 """After running out of descriptors or memory: some connection has to end first."""
 
-_SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+Greet = Callable[[Conn], Awaitable[AnyDownstream]]
+"""Brings a connection to its first request, and makes our side of it. Unwelcome: it came to nothing."""
 
 
 async def open_tcp(host: str, port: int) -> list[socket.socket]:
@@ -101,51 +103,79 @@ class Connections:
 
     Args:
         most: one more is closed at once.
+        refused: is told why a connection came to nothing.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, refused: Callable[[Why], None]) -> None:
         self._most = most
-        self._open: set[Downstream] = set()
+        self._count = 0
+        self._greeted: set[trio.CancelScope] = set()  # on their way to their first request
+        self._open: set[AnyDownstream] = set()
         self._draining = False
         self._empty = trio.Event()
+        self.refused = refused
 
     def __len__(self) -> int:
-        return len(self._open)
+        return self._count
 
     @property
     def full(self) -> bool:
         """Whether there is no room for one more."""
-        return len(self._open) >= self._most
+        return self._count >= self._most
 
-    async def serve(self, downstream: Downstream) -> None:
-        """Serve one connection. Whatever escapes from it ends here: other connections go on."""
-        self._open.add(downstream)
+    async def serve(self, conn: Conn, greet: Greet) -> None:
+        """Greet and serve one connection. Whatever escapes from it ends here: other ones go on."""
+        self._count += 1
         try:
-            await downstream.serve()
+            downstream = await self._greet(conn, greet)
+            if downstream is not None:
+                await self._serve(downstream)
+        except Unwelcome as error:
+            if error.why != "left":
+                self.refused(error.why)
+                _log.info("a connection from %s came to nothing: %s", conn.peer, error)
         except Exception:
             _log.exception("a connection ended by a fault of ours")
         finally:
-            self._open.discard(downstream)
-            downstream.conn.close()
-            if self._draining and not self._open:
+            conn.close()
+            self._count -= 1
+            if self._draining and not self._count:
                 self._empty.set()
+
+    async def _greet(self, conn: Conn, greet: Greet) -> AnyDownstream | None:
+        """Return what serves `conn`; None when a drain came before its first request."""
+        with trio.CancelScope() as scope:
+            self._greeted.add(scope)
+            try:
+                downstream = await greet(conn)
+            finally:
+                self._greeted.discard(scope)
+            return None if self._draining else downstream
+        return None
+
+    async def _serve(self, downstream: AnyDownstream) -> None:
+        self._open.add(downstream)
+        try:
+            await downstream.serve()
+        finally:
+            self._open.discard(downstream)
 
     async def drain(self) -> None:
         """Close the idle ones, and return when those that serve a request are done with it."""
         self._draining = True
+        for scope in self._greeted:
+            scope.cancel()
         for downstream in tuple(self._open):
-            downstream.draining = True
-            if downstream.idle_scope is not None:
-                downstream.idle_scope.cancel()
-        if self._open:
+            downstream.drain()
+        if self._count:
             await self._empty.wait()
 
 
 async def accept(
     listener: socket.socket,
     connections: Connections,
-    connect: Callable[[Conn], Downstream],
-    start: Callable[[Callable[[Downstream], Awaitable[None]], Downstream], None],
+    greet: Greet,
+    start: Callable[[Callable[[Conn, Greet], Awaitable[None]], Conn, Greet], None],
     write_seconds: float,
 ) -> None:
     """Accept until cancelled; each connection is started as a task of its own.
@@ -153,7 +183,7 @@ async def accept(
     Args:
         listener: a listening, non-blocking socket.
         connections: counts them.
-        connect: makes the connection's side of ours.
+        greet: brings a connection to its first request, and makes our side of it.
         start: starts a task.
         write_seconds: how long a client may take none of a reply's bytes.
     """
@@ -161,11 +191,11 @@ async def accept(
     while True:
         await trio.lowlevel.wait_readable(listener)
         try:
-            sock, _ = listener.accept()
+            sock, address = listener.accept()
         except BlockingIOError:
             continue
         except OSError as error:
-            if error.errno not in _SCARCE:
+            if error.errno not in SCARCE:
                 continue  # the client was gone before we came to it
             if not short:
                 _log.warning("accepting pauses: %s", os.strerror(error.errno or 0))
@@ -175,6 +205,7 @@ async def accept(
         short = False
         if connections.full:
             sock.close()
+            connections.refused("full")
             continue
         try:
             # Our own clock tells what a client that stops reading was; the kernel's comes after it.
@@ -182,4 +213,18 @@ async def accept(
         except OSError:  # it is gone already
             sock.close()
             continue
-        start(connections.serve, connect(Conn(sock)))
+        start(connections.serve, Conn(sock, peer_of(sock.family, address)), greet)
+
+
+def peer_of(family: int, address: object) -> str:
+    """Return who is on the other side of an accepted socket: an address, or `unix`.
+
+    Args:
+        family: of the socket.
+        address: as `accept` gave it.
+    """
+    if family == socket.AF_UNIX or not isinstance(address, tuple):
+        return "unix"
+    found = ipaddress.ip_address(address[0].partition("%")[0])
+    # A listener for both families, as systemd makes them, shows IPv4 like this (RFC 4291 2.5.5.2).
+    return str(getattr(found, "ipv4_mapped", None) or found)

@@ -12,10 +12,11 @@ from typing import Protocol
 
 import trio
 
+from rawproxy.errors import HttpError
 from rawproxy.gateway.liveness import Clocks
 from rawproxy.wire.http import Fields, RequestHead
 
-__all__ = ["ClientGone", "Handler", "Out", "Request", "Response"]
+__all__ = ["ClientGone", "Handler", "Out", "Refuse", "Request", "Response"]
 
 NO_CONTENT = 204
 
@@ -26,10 +27,11 @@ class ClientGone(Exception):
 
 @dataclass(slots=True)
 class Request:
-    """One request, whole."""
+    """One request, whole. `client` is the address it comes from, or `unix`."""
 
     head: RequestHead
     body: bytes
+    client: str = ""
 
 
 class Out(Protocol):
@@ -208,3 +210,6 @@ class Response(ABC):
 
 Handler = Callable[[Request, Response], Awaitable[None]]
 """Serves one request."""
+
+Refuse = Callable[[HttpError, RequestHead, Response], Awaitable[None]]
+"""Answers a request that broke HTTP, or a limit."""

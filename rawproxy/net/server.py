@@ -93,7 +93,11 @@ class Server:
             fields=head.fields, query=head.query, caller=caller, given=found.given,
             counts=found.what == "count",
             credential=caller.key if forwards else None, vault=Vault(setup.seal_key, caller.name),
+            client=request.client,
         )  # fmt: skip
+        request.body = (
+            b""  # the exchange has it, and lets go of it once no other upstream may need it
+        )
         timing = site.timing
         run = Run(
             Exchange(site, ask, now), response, self.upstreams,

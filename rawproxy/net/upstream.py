@@ -11,11 +11,14 @@ import ssl
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import NamedTuple, Protocol
 
 import trio
 
 from rawproxy.errors import (
     ConfigError,
+    Exhausted,
     HttpError,
     UpstreamConnectError,
     UpstreamCut,
@@ -25,9 +28,11 @@ from rawproxy.errors import (
 )
 from rawproxy.gateway.attempt import Attempt
 from rawproxy.gateway.liveness import Clocks
-from rawproxy.net.conn import Conn, tune
+from rawproxy.gateway.providers import TlsFiles, Upstream
+from rawproxy.net.conn import SCARCE, Conn, tune
 from rawproxy.net.resolve import Resolver
-from rawproxy.wire.http import Body, End, Fields, HttpEvent, ResponseHead
+from rawproxy.net.upstream_http2 import Http2Link, NotProcessed
+from rawproxy.wire.http import Body, End, Fields, HttpEvent, RequestHead, ResponseHead
 from rawproxy.wire.http1 import Limits, ResponseReader, write_request
 from rawproxy.wire.tls import Tls, client_context
 
@@ -45,32 +50,36 @@ IDLE_MOST = 256
 RESPONSE_LIMITS = Limits(head_bytes=65536, head_fields=200)
 """Upstreams send more fields than clients do, rate limits above all."""
 
-Place = tuple[str, str, int, str]
-"""Scheme, host, port, CA file: connections to one place are alike."""
+H2, HTTP1 = "h2", "http/1.1"
+"""The names of the protocols in TLS (RFC 7301 section 6, RFC 9113 3.2)."""
 
 
-class _Link:
-    """A connection and the reader of its current response."""
+class Place(NamedTuple):
+    """Where an upstream is: connections to one place are alike.
 
-    __slots__ = ("conn", "idle_since", "reader", "used")
+    Attributes:
+        files: of certificates.
+        http2: HTTP/2 may be spoken there: where TLS agrees on it, and without TLS at once.
+    """
 
-    def __init__(self, conn: Conn) -> None:
-        self.conn = conn
-        self.reader = ResponseReader(RESPONSE_LIMITS)
-        self.idle_since = 0.0
-        self.used = False  # it came from the pool: its peer may have closed it meanwhile
+    scheme: str
+    host: str
+    port: int
+    files: TlsFiles
+    http2: bool
 
 
-class Reply:
-    """A response whose head has come. `receive` gives its body."""
+class Reply(Protocol):
+    """A response whose head has come, whatever the HTTP version.
 
-    def __init__(self, link: _Link, head: ResponseHead, rest: list[HttpEvent]) -> None:
-        self._link = link
-        self._events = rest
-        self.status = head.status
-        self.fields: Fields = head.fields
-        self.ended = False
-        """Whether the body was read to its end."""
+    Attributes:
+        status, fields: of its head.
+        ended: its body was read to its end.
+    """
+
+    status: int
+    fields: Fields
+    ended: bool
 
     async def receive(self) -> bytes:
         """Return the body bytes of one read; b"" at its end.
@@ -79,36 +88,124 @@ class Reply:
             UpstreamCut: the connection broke, or the framing said that more was to come.
             UpstreamNonsense: the framing is broken.
         """
+        ...
+
+    def release(self) -> None:
+        """Let go of it, read to its end or not."""
+        ...
+
+
+class _Http1Link:
+    """A connection on HTTP/1.1 and the reader of its current response."""
+
+    __slots__ = ("_pool", "conn", "idle_since", "place", "reader", "used")
+
+    def __init__(self, conn: Conn, place: Place, pool: "Upstreams") -> None:
+        self.conn = conn
+        self.place = place
+        self._pool = pool
+        self.reader = ResponseReader(RESPONSE_LIMITS)
+        self.idle_since = 0.0
+        self.used = False  # it came from the pool: its peer may have closed it meanwhile
+
+    async def ask(self, head: RequestHead, body: bytes, clocks: Clocks) -> "_Http1Reply":
+        """Send a request; return its response once the head has come.
+
+        Raises:
+            NotProcessed: a pooled connection was closed before any byte of a response: the request
+                was not processed, or at worst not answered by anyone (RFC 9110 9.2.2).
+            UpstreamError: anything else that went wrong.
+        """
+        clocks.waiting(trio.current_time())
+        try:
+            request = write_request(head.method, head.target, head.fields, body)
+            return _Http1Reply(self, *await self._ask(request, clocks))
+        except UpstreamCut as error:
+            self._pool.drop(self)
+            if self.used and not self.reader.started:
+                raise NotProcessed("the upstream closed an idle connection") from error
+            raise
+        except BaseException:
+            self._pool.drop(self)
+            raise
+
+    async def _ask(self, request: bytes, clocks: Clocks) -> tuple[ResponseHead, list[HttpEvent]]:
+        try:
+            sent = self.conn.send_now(request)
+        except OSError:
+            sent = True  # it may have answered before it closed: reading tells
+        if sent:
+            return await self._head(clocks)
+        # Some upstreams answer before they have read it all, and then read no more.
+        failure: UpstreamError | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._send_rest)
+            try:
+                return await self._head(clocks)
+            except UpstreamError as error:  # a nursery would wrap it
+                failure = error
+            finally:
+                nursery.cancel_scope.cancel()
+        raise failure
+
+    async def _head(self, clocks: Clocks) -> tuple[ResponseHead, list[HttpEvent]]:
+        while True:
+            events = await self.read()
+            for at, event in enumerate(events):
+                if isinstance(event, ResponseHead):
+                    clocks.heard(trio.current_time())
+                    return event, events[at + 1 :]
+
+    async def _send_rest(self) -> None:
+        # An error here is no news: the reading side finds out.
+        with suppress(OSError):
+            while not await self.conn.flush_some():
+                pass
+
+    async def read(self) -> list[HttpEvent]:
+        """Return the events of one read."""
+        try:
+            data = await self.conn.receive()
+        except (OSError, WireError) as error:
+            raise UpstreamCut("the upstream's connection broke") from error
+        try:
+            return self.reader.feed(data) if data else self.reader.close()
+        except HttpError as error:
+            if data:
+                raise UpstreamNonsense(f"the upstream's HTTP is broken: {error}") from error
+            raise UpstreamCut(
+                "the upstream closed the connection before its reply was whole"
+            ) from error
+
+    def release(self, *, ended: bool) -> None:
+        """Keep the connection, if it is fit for another request."""
+        if ended and self.reader.reusable and not self.conn.pending:
+            self._pool.keep(self)
+        else:
+            self._pool.drop(self)
+
+
+class _Http1Reply:
+    """See `Reply`."""
+
+    def __init__(self, link: _Http1Link, head: ResponseHead, rest: list[HttpEvent]) -> None:
+        self._link = link
+        self._events = rest
+        self.status = head.status
+        self.fields: Fields = head.fields
+        self.ended = False
+
+    async def receive(self) -> bytes:
         while not self.ended:
-            events = self._events or await _read(self._link)
+            events = self._events or await self._link.read()
             self._events = []
             self.ended = bool(events) and isinstance(events[-1], End)
             if found := b"".join([event.data for event in events if isinstance(event, Body)]):
                 return found
         return b""
 
-
-async def _send_rest(link: _Link) -> None:
-    # An error here is no news: the reading side finds out.
-    with suppress(OSError):
-        while not await link.conn.flush_some():
-            pass
-
-
-async def _read(link: _Link) -> list[HttpEvent]:
-    """Return the events of one read."""
-    try:
-        data = await link.conn.receive()
-    except (OSError, WireError) as error:
-        raise UpstreamCut("the upstream's connection broke") from error
-    try:
-        return link.reader.feed(data) if data else link.reader.close()
-    except HttpError as error:
-        if data:
-            raise UpstreamNonsense(f"the upstream's HTTP is broken: {error}") from error
-        raise UpstreamCut(
-            "the upstream closed the connection before its reply was whole"
-        ) from error
+    def release(self) -> None:
+        self._link.release(ended=self.ended)
 
 
 class Upstreams:
@@ -120,97 +217,88 @@ class Upstreams:
 
     def __init__(self, resolver: Resolver | None = None) -> None:
         self._resolver = resolver or Resolver()
-        self._idle: dict[Place, deque[_Link]] = {}
-        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._idle: dict[Place, deque[_Http1Link]] = {}
+        self._shared: dict[Place, list[Http2Link]] = {}
+        self._speaks: dict[Place, str] = {}  # what was agreed on there last: "h2" or "http/1.1"
+        self._opening: dict[Place, trio.Event] = {}
+        self._contexts: dict[tuple[TlsFiles, bool], ssl.SSLContext] = {}
+        self._nursery: trio.Nursery | None = None
         self.open = 0
         """Connections that stand, idle ones included."""
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Read the connections that are shared, until cancelled. Without it there is no HTTP/2."""
+        async with trio.open_nursery() as self._nursery:
+            task_status.started()
+            await trio.sleep_forever()
 
     @asynccontextmanager
     async def send(self, attempt: Attempt, clocks: Clocks) -> AsyncIterator[Reply]:
         """Send an attempt's request; the body of the block reads the reply.
 
-        Leaving the block early, or a cancel in any phase, closes the connection at once.
+        Leaving the block early, or a cancel in any phase, ends it at once.
 
         Raises:
             UpstreamError: which one tells what went wrong.
         """
-        url = attempt.candidate.upstream.url
-        assert url.hostname is not None
-        port = url.port or (443 if url.scheme == "https" else 80)
-        place = (url.scheme, url.hostname, port, attempt.candidate.upstream.ca_file)
-        request = write_request(b"POST", attempt.target, attempt.fields, attempt.body)
+        upstream = attempt.candidate.upstream
+        place = _place(upstream)
+        head = RequestHead(b"POST", attempt.target, attempt.fields)
         clocks.connecting(trio.current_time())
-        link = self._take(place) or await self._connect(place)
+        link = await self._link(place)
         try:
-            try:
-                head, rest = await self._ask(link, request, clocks)
-            except UpstreamCut:
-                if not link.used or link.reader.started:
-                    raise
-                # A pooled connection that was closed before any byte of a response: the request
-                # was not processed, or at worst not answered by anyone (RFC 9110 9.2.2).
-                self._drop(link)
-                clocks.connecting(trio.current_time())
-                link = await self._connect(place)
-                head, rest = await self._ask(link, request, clocks)
-            reply = Reply(link, head, rest)
+            reply = await self._ask(link, head, attempt.body, clocks)
+        except NotProcessed:
+            clocks.connecting(trio.current_time())
+            # The other idle ones may be as dead; a connection that is shared tells what it takes.
+            shared = isinstance(link, Http2Link)
+            link = await (self._link(place) if shared else self._connect(place))
+            reply = await self._ask(link, head, attempt.body, clocks)
+        try:
             yield reply
-            if reply.ended and link.reader.reusable and not link.conn.pending:
-                self._keep(place, link)
         finally:
-            if link.idle_since == 0.0:
-                self._drop(link)
+            reply.release()
 
     async def _ask(
-        self, link: _Link, request: bytes, clocks: Clocks
-    ) -> tuple[ResponseHead, list[HttpEvent]]:
-        clocks.waiting(trio.current_time())
-        try:
-            sent = link.conn.send_now(request)
-        except OSError:
-            sent = True  # it may have answered before it closed: reading tells
-        if sent:
-            return await self._head(link, clocks)
-        # Some upstreams answer before they have read it all, and then read no more.
-        failure: UpstreamError | None = None
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_send_rest, link)
-            try:
-                return await self._head(link, clocks)
-            except UpstreamError as error:  # a nursery would wrap it
-                failure = error
-            finally:
-                nursery.cancel_scope.cancel()
-        raise failure
-
-    async def _head(self, link: _Link, clocks: Clocks) -> tuple[ResponseHead, list[HttpEvent]]:
-        while True:
-            events = await _read(link)
-            for at, event in enumerate(events):
-                if isinstance(event, ResponseHead):
-                    clocks.heard(trio.current_time())
-                    return event, events[at + 1 :]
+        self, link: _Http1Link | Http2Link, head: RequestHead, body: bytes, clocks: Clocks
+    ) -> Reply:
+        return await link.ask(head, body, clocks)
 
     # -- connections
 
-    async def _connect(self, place: Place) -> _Link:
-        scheme, host, port, ca_file = place
-        conn: Conn | None = None
-        why: Exception | None = None
-        tls = self._tls(host, ca_file) if scheme == "https" else None
-        addresses = await self._resolver.resolve(host)
-        for at, (family, address) in enumerate(addresses, 1):
-            patience = ADDRESS_SECONDS if at < len(addresses) else math.inf
-            with trio.move_on_after(patience):
-                try:
-                    conn = Conn(await _connected(family, (address, port)), tls)
-                    break
-                except OSError as error:
-                    why = error
-        if conn is None:
-            raise UpstreamConnectError("the upstream cannot be reached") from why
+    async def _link(self, place: Place) -> _Http1Link | Http2Link:
+        """Return a connection to `place`: one that stands, or a new one."""
+        while True:
+            link = self._take(place)
+            if link is not None:
+                return link
+            if not place.http2 or self._speaks.get(place) == HTTP1:
+                return await self._connect(place)
+            # It may be shared: a burst of requests shall not open a connection for each of them.
+            opening = self._opening.get(place)
+            if opening is not None:
+                await opening.wait()
+                continue
+            self._opening[place] = trio.Event()
+            try:
+                link = await self._connect(place)
+            except BaseException:
+                self._opened(place)
+                raise
+            if isinstance(link, _Http1Link):
+                self._opened(place)
+            return link  # the others learn first how many requests it takes at once
+
+    def _opened(self, place: Place) -> None:
+        if place in self._opening:
+            self._opening.pop(place).set()
+
+    async def _connect(self, place: Place) -> _Http1Link | Http2Link:
+        tls = self._tls(place) if place.scheme == "https" else None
+        conn = await self._connected(place)
         try:
-            await conn.handshake()
+            if tls is not None:
+                await conn.handshake(tls)
         except (OSError, WireError) as error:
             conn.close()
             raise UpstreamConnectError(_tls_words(error)) from error
@@ -218,19 +306,52 @@ class Upstreams:
             conn.close()
             raise
         self.open += 1
-        return _Link(conn)
+        speaks = H2 if place.http2 and (tls is None or conn.protocol == H2) else HTTP1
+        self._speaks[place] = speaks
+        if speaks == HTTP1:
+            return _Http1Link(conn, place, self)
+        assert self._nursery is not None
+        link = Http2Link(conn, place.scheme.encode(), RESPONSE_LIMITS, partial(self._opened, place))
+        self._shared.setdefault(place, []).append(link)
+        self._nursery.start_soon(self._read, place, link)
+        return link
 
-    def _tls(self, host: str, ca_file: str) -> Tls:
-        context = self._contexts.get(ca_file)
+    async def _read(self, place: Place, link: Http2Link) -> None:
+        try:
+            await link.run()
+        finally:
+            self._shared[place].remove(link)
+            self.open -= 1
+
+    async def _connected(self, place: Place) -> Conn:
+        why: Exception | None = None
+        addresses = await self._resolver.resolve(place.host)
+        for at, (family, address) in enumerate(addresses, 1):
+            patience = ADDRESS_SECONDS if at < len(addresses) else math.inf
+            with trio.move_on_after(patience):
+                try:
+                    return Conn(await _connected(family, (address, place.port)), address)
+                except OSError as error:
+                    why = error
+        raise _unreachable(why) from why
+
+    def _tls(self, place: Place) -> Tls:
+        known = place.files, place.http2
+        context = self._contexts.get(known)
         if context is None:
             # 30 to 100 ms each: built once, shared.
             try:
-                context = self._contexts[ca_file] = client_context(ca_file or None)
-            except ConfigError as error:  # it was there when the configuration was read
-                raise UpstreamConnectError("the upstream's CA file cannot be read") from error
-        return Tls(context, server_side=False, server_name=host)
+                context = self._contexts[known] = client_context(*place.files)
+            except ConfigError as error:  # they were there when the configuration was read
+                words = "the files of certificates for the upstream cannot be read"
+                raise UpstreamConnectError(words) from error
+            context.set_alpn_protocols([H2, HTTP1] if place.http2 else [HTTP1])
+        return Tls(context, server_side=False, server_name=place.host)
 
-    def _take(self, place: Place) -> _Link | None:
+    def _take(self, place: Place) -> _Http1Link | Http2Link | None:
+        for shared in self._shared.get(place, ()):
+            if shared.has_room:
+                return shared
         idle = self._idle.get(place)
         now = trio.current_time()
         while idle:
@@ -239,36 +360,60 @@ class Upstreams:
                 link.idle_since, link.used = 0.0, True
                 link.reader = ResponseReader(RESPONSE_LIMITS)
                 return link
-            self._drop(link)
+            self.drop(link)
         return None
 
-    def _keep(self, place: Place, link: _Link) -> None:
-        idle = self._idle.setdefault(place, deque())
-        link.idle_since = trio.current_time() or 1e-9
+    def keep(self, link: _Http1Link) -> None:
+        """Put a connection into the pool."""
+        idle = self._idle.setdefault(link.place, deque())
+        link.idle_since = trio.current_time()
         idle.append(link)
         if len(idle) > IDLE_MOST:
-            self._drop(idle.popleft())
+            self.drop(idle.popleft())
 
-    def _drop(self, link: _Link) -> None:
+    def drop(self, link: _Http1Link) -> None:
+        """Close a connection. Dropping it again does nothing."""
         if not link.conn.closed:
             self.open -= 1
             link.conn.close()
 
     def sweep(self, now: float) -> None:
-        """Close the connections that waited too long, or whose peer has closed them."""
+        """Close the connections that waited too long, or whose peer has closed them, or is gone."""
         for idle in self._idle.values():
             for _ in range(len(idle)):
                 link = idle.popleft()
                 if now - link.idle_since < IDLE_SECONDS and link.conn.is_quiet():
                     idle.append(link)
                 else:
-                    self._drop(link)
+                    self.drop(link)
+        for shared in self._shared.values():
+            for one in tuple(shared):
+                one.tick(now, IDLE_SECONDS)
+
+    def renew(self) -> None:
+        """Read certificates anew from now on; connections that were made with the old ones are not kept."""
+        self._contexts.clear()
+        self.close()
 
     def close(self) -> None:
-        """Close all idle connections."""
+        """Close all idle connections; the others end with what is on them."""
         for idle in self._idle.values():
             while idle:
-                self._drop(idle.pop())
+                self.drop(idle.pop())
+        for shared in self._shared.values():
+            for one in tuple(shared):
+                one.retire()
+                if one.idle:
+                    one.close()
+
+
+def _place(upstream: Upstream) -> Place:
+    url = upstream.url
+    assert url.hostname is not None
+    secure = url.scheme == "https"
+    http2 = upstream.http2 == "prior_knowledge" or (upstream.http2 == "auto" and secure)
+    port = url.port or (443 if secure else 80)
+    return Place(url.scheme, url.hostname, port, upstream.tls, http2)
 
 
 async def _connected(family: socket.AddressFamily, address: tuple[str, int]) -> socket.socket:
@@ -288,6 +433,12 @@ async def _connected(family: socket.AddressFamily, address: tuple[str, int]) -> 
         sock.close()
         raise
     return sock
+
+
+def _unreachable(why: Exception | None) -> UpstreamError:
+    if isinstance(why, OSError) and why.errno in SCARCE:
+        return Exhausted("the proxy is out of descriptors or memory")
+    return UpstreamConnectError("the upstream cannot be reached")
 
 
 def _tls_words(error: Exception) -> str:

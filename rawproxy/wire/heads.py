@@ -15,24 +15,26 @@ too. The rules come first, because h11 is laxer in several of them.
 import re
 
 import h11
-import msgspec
 
 from rawproxy.errors import HttpError
-from rawproxy.wire.fields import host_name, read_content_length
+from rawproxy.wire.fields import host_name
 from rawproxy.wire.http import Fields, RequestHead, ResponseHead
+from rawproxy.wire.terms import (
+    Terms,
+    check_host,
+    keeps_alive,
+    pick_telling,
+    read_length,
+    read_terms,
+)
 
 __all__ = [
-    "CHUNKED",
     "FIELD_LINES",
     "Section",
-    "Terms",
     "check_with_h11",
     "read_request_head",
     "read_response_head",
 ]
-
-CHUNKED = -1
-"""Stands for a body's length where the chunked coding says where it ends."""
 
 # Possessive throughout (`++`): no head can make the engine go back, so the time is linear.
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
@@ -55,28 +57,6 @@ _ABSOLUTE_FORM = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?]++)(.*+)")
 _NEVER = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?!\n|\Z)")
 
 _BLANK_LINE = b"\r\n\r\n"
-
-# Fields that decide how a message is read. The others are not looked at here.
-_TELLING = frozenset({
-    b"connection", b"content-encoding", b"content-length", b"expect", b"host", b"transfer-encoding",
-})  # fmt: skip
-_Telling = dict[bytes, list[bytes]]
-
-
-class Terms(msgspec.Struct, frozen=True, gc=False):
-    """What a head says about its body and its connection.
-
-    Attributes:
-        length: bytes of the body; CHUNKED; None when no field tells.
-        keep_alive: the connection may be used again after this message.
-        expects_continue: the client holds its body back until it is told to go on.
-        refusal: why a request that was read well is refused all the same: 415 or 417.
-    """
-
-    length: int | None
-    keep_alive: bool
-    expects_continue: bool = False
-    refusal: HttpError | None = None
 
 
 class Section:
@@ -154,9 +134,9 @@ def read_request_head(head: bytes, *, max_fields: int) -> tuple[RequestHead, Ter
     else:
         method, target, version = _read_request_line(head)
     fields = _split_fields(head, max_fields)
-    telling = _pick_telling(fields)
-    _check_host(telling.get(b"host", []), version)
-    terms = _read_terms(telling, version)
+    telling = pick_telling(fields)
+    check_host(telling.get(b"host", []), version)
+    terms = read_terms(telling, version)
     if match is None:
         check_with_h11(head, response=False)
         target, fields = _resolve_target(method, target, fields)
@@ -178,8 +158,8 @@ def read_response_head(head: bytes, *, max_fields: int) -> tuple[ResponseHead, T
     else:
         status, version = _read_status_line(head)
     fields = _split_fields(head, max_fields)
-    telling = _pick_telling(fields)
-    terms = Terms(_read_length(telling, version), _keeps_alive(telling, version))
+    telling = pick_telling(fields)
+    terms = Terms(read_length(telling, version), keeps_alive(telling, version))
     if match is None:
         check_with_h11(head, response=True)
     return ResponseHead(status, fields, version), terms
@@ -239,28 +219,10 @@ def _split_fields(head: bytes, max_fields: int) -> Fields:
     return [(name.lower(), value.strip(b" \t")) for name, _, value in pairs]
 
 
-def _pick_telling(fields: Fields) -> _Telling:
-    telling: _Telling = {}
-    for name, value in fields:
-        if name in _TELLING:
-            telling.setdefault(name, []).append(value)
-    return telling
-
-
-def _check_host(hosts: list[bytes], version: bytes) -> None:
-    """Source: https://www.rfc-editor.org/rfc/rfc9112#section-3.2"""
-    if not hosts and version == b"1.0":
-        return  # it had no Host yet, and health checks are still written in it
-    if len(hosts) != 1:
-        raise HttpError("a request has exactly one Host field")
-    if host_name(hosts[0]) is None:
-        raise HttpError("the Host field is malformed")
-
-
 def _resolve_target(method: bytes, target: bytes, fields: Fields) -> tuple[bytes, Fields]:
     """Source: https://www.rfc-editor.org/rfc/rfc9112#section-3.2"""
     if method == b"CONNECT":
-        raise HttpError("this server opens no tunnels")
+        raise HttpError("this server opens no tunnels", status=501)
     if target.startswith(b"/") or (target == b"*" and method == b"OPTIONS"):
         return target, fields
     match = _ABSOLUTE_FORM.fullmatch(target)
@@ -273,59 +235,3 @@ def _resolve_target(method: bytes, target: bytes, fields: Fields) -> tuple[bytes
         rest = b"/" + rest
     others = [field for field in fields if field[0] != b"host"]
     return rest, [(b"host", authority), *others]
-
-
-def _read_terms(telling: _Telling, version: bytes) -> Terms:
-    refusal = None
-    expectations = telling.get(b"expect", [])
-    if any(value.lower() != b"100-continue" for value in expectations):
-        refusal = HttpError("the only expectation met is 100-continue", status=417)
-    codings = [item for value in telling.get(b"content-encoding", []) for item in _items(value)]
-    if any(coding not in (b"", b"identity") for coding in codings):
-        refusal = HttpError("a request body is sent without content coding", status=415)
-    return Terms(
-        length=_read_length(telling, version) or 0,
-        keep_alive=_keeps_alive(telling, version),
-        # RFC 9110 10.1.1: a client that speaks HTTP/1.0 does not wait.
-        expects_continue=bool(expectations) and version == b"1.1",
-        refusal=refusal,
-    )
-
-
-def _read_length(telling: _Telling, version: bytes) -> int | None:
-    """Source: https://www.rfc-editor.org/rfc/rfc9112#section-6.3"""
-    codings = telling.get(b"transfer-encoding", [])
-    lengths = telling.get(b"content-length", [])
-    if codings:
-        if lengths:
-            raise HttpError("Transfer-Encoding and Content-Length exclude each other")
-        if version == b"1.0":
-            raise HttpError("HTTP/1.0 has no Transfer-Encoding")
-        _check_codings(codings)
-        return CHUNKED
-    if not lengths:
-        return None
-    length = read_content_length(lengths[0])
-    if length is None or len(lengths) > 1:
-        raise HttpError("Content-Length is one plain number, sent once")
-    return length
-
-
-def _check_codings(values: list[bytes]) -> None:
-    codings = _items(values[0])
-    if len(values) > 1 or b"" in codings or b"chunked" in codings[:-1]:
-        raise HttpError("Transfer-Encoding is malformed")
-    if codings != [b"chunked"]:
-        raise HttpError("the only transfer coding spoken here is chunked", status=501)
-
-
-def _keeps_alive(telling: _Telling, version: bytes) -> bool:
-    # HTTP/1.0 keep-alive is not spoken: proxies between would not know of it (RFC 9112 C.2.2).
-    if version == b"1.0":
-        return False
-    return not any(b"close" in _items(value) for value in telling.get(b"connection", []))
-
-
-def _items(value: bytes) -> list[bytes]:
-    """Return the members of a comma-separated list, in lower case."""
-    return [item.strip(b" \t") for item in value.lower().split(b",")]

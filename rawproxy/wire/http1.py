@@ -18,9 +18,10 @@ import msgspec
 
 from rawproxy.errors import HttpError
 from rawproxy.wire.bodies import BodyReader, Chunked, Length, UntilClose
-from rawproxy.wire.fields import is_token
-from rawproxy.wire.heads import CHUNKED, Section, Terms, read_request_head, read_response_head
+from rawproxy.wire.heads import Section, read_request_head, read_response_head
 from rawproxy.wire.http import Body, End, Fields, HttpEvent, RequestHead, ResponseHead
+from rawproxy.wire.outgoing import check_request, check_status, write_fields
+from rawproxy.wire.terms import CHUNKED, Terms
 
 __all__ = [
     "CONTINUE",
@@ -70,13 +71,6 @@ _REASONS = {
 _STATUS_LINES = {
     status: b"HTTP/1.1 %d %b\r\n" % (status, reason) for status, reason in _REASONS.items()
 }
-_FIRST_STATUS, _LAST_STATUS = 100, 999
-
-# Names in lower case, as `Fields` has them, so that no other spelling slips past a comparison.
-_NAME_BYTES = rb"[!#$%&'*+\-.^_`|~0-9a-z]"
-_NAMES = re.compile(rb"%b*+" % _NAME_BYTES)
-_LINES = re.compile(rb"(?:%b++: [\t -~\x80-\xff]*+\r\n)*+" % _NAME_BYTES)
-_TARGET = re.compile(rb"/[!\"$-~]*+|\*")
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _NO_BODY_EXPECTED = frozenset({b"GET", b"HEAD"})
 
@@ -336,9 +330,8 @@ def write_request(method: bytes, target: bytes, fields: Fields, body: bytes) -> 
     Raises:
         HttpError: 500, a part would not be read as what it is.
     """
-    names, lines = _write_fields(fields)
-    if not is_token(method) or not _TARGET.fullmatch(target):
-        raise HttpError("a request line that must not be sent", status=500)
+    names, lines = write_fields(fields)
+    check_request(method, target)
     if names.count(b"host") != 1 or not _FRAMING.isdisjoint(names):
         raise HttpError("a request is written with one Host and without framing", status=500)
     if body or method not in _NO_BODY_EXPECTED:
@@ -357,13 +350,12 @@ def write_response_head(status: int, fields: Fields) -> bytes:
     Raises:
         HttpError: 500, a part would not be read as what it is.
     """
-    names, lines = _write_fields(fields)
+    names, lines = write_fields(fields)
     if len([name for name in names if name in _FRAMING]) > 1:
         raise HttpError("a response is written with one framing field at most", status=500)
     status_line = _STATUS_LINES.get(status)
     if status_line is None:
-        if not _FIRST_STATUS <= status <= _LAST_STATUS:
-            raise HttpError("a status that HTTP does not have", status=500)
+        check_status(status)
         status_line = b"HTTP/1.1 %d \r\n" % status
     return b"%b%b\r\n" % (status_line, lines)
 
@@ -374,23 +366,6 @@ def write_chunk(parts: Sequence[bytes]) -> bytes:
     if not size:
         return b""
     return b"".join([b"%x\r\n" % size, *parts, b"\r\n"])
-
-
-def _write_fields(fields: Fields) -> tuple[list[bytes], bytes]:
-    """Return the names and the lines of `fields`.
-
-    All are checked in one go. The names are checked by themselves and hold no colon or line end.
-    The lines are checked together, and there are as many as fields: so no value holds a line end.
-    """
-    names = [name for name, _ in fields]
-    lines = b"".join([b"%b: %b\r\n" % field for field in fields])
-    if (
-        not _NAMES.fullmatch(b"".join(names))
-        or not _LINES.fullmatch(lines)
-        or lines.count(b"\n") != len(names)
-    ):
-        raise HttpError("a header field that must not be sent", status=500)
-    return names, lines
 
 
 def _read_body(body: BodyReader, data: bytes, events: list[HttpEvent]) -> bytes | None:

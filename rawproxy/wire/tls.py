@@ -11,21 +11,42 @@ Spec:  https://www.rfc-editor.org/rfc/rfc8446 and https://docs.python.org/3.11/l
 
 import contextlib
 import glob
+import re
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import certifi
 
 from rawproxy.errors import ConfigError, WireError
+from rawproxy.wire.certificate import dns_names
 
-__all__ = ["CertificateRefused", "Tls", "client_context"]
+__all__ = [
+    "CertificateRefused", "Certificates", "FileFault", "Tls", "client_context", "server_context",
+]  # fmt: skip
 
 READ_BYTES = 65536
 """Bytes asked of OpenSSL at once. It gives one record at a time, which is at most 16 KiB."""
 
+ANSWER_BYTES = 65536
+"""Bytes that a peer may make us answer after the handshake, in the whole life of a connection: 2,400
+requests for new keys (RFC 8446 4.6.3). A peer that means well makes one in 24 million records."""
+
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""Of TLS 1.2: forward secrecy and AEAD only (RFC 9325 4.2). TLS 1.3 has no others."""
+
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+
 
 class CertificateRefused(WireError):
     """The peer's certificate is not one we trust for that name. Trying again will not help."""
+
+
+class FileFault(ConfigError):
+    """A file of certificates or keys cannot be used; `option` is the argument that named it."""
+
+    def __init__(self, option: str, message: str) -> None:
+        super().__init__(message)
+        self.option = option
 
 
 class Tls:
@@ -49,6 +70,7 @@ class Tls:
         self.ended = False
         """Whether the peer has said that nothing more will come (close_notify)."""
         self._fault: WireError | None = None
+        self._may_answer = ANSWER_BYTES
 
     @property
     def alpn(self) -> str | None:
@@ -109,8 +131,17 @@ class Tls:
         return self._outgoing.read()
 
     def take(self) -> bytes:
-        """Return the ciphertext that has to be sent now; after each `feed`, also one that raised."""
-        return self._outgoing.read()
+        """Return the ciphertext that has to be sent now; after each `feed`, also one that raised.
+
+        Raises:
+            WireError: the peer has made us answer more than ANSWER_BYTES since the handshake.
+        """
+        data = self._outgoing.read()
+        if self.handshaken and data:
+            self._may_answer -= len(data)
+            if self._may_answer < 0:
+                raise WireError(f"TLS: more than {ANSWER_BYTES} bytes of answers were asked for")
+        return data
 
     def close(self) -> bytes:
         """Return the last ciphertext to send: our close_notify, where TLS still stands."""
@@ -150,26 +181,162 @@ class Tls:
         return b"".join(parts)
 
 
-def client_context(ca_file: str | None) -> ssl.SSLContext:
+def client_context(
+    ca_file: str = "", client_certificate: str = "", client_key: str = ""
+) -> ssl.SSLContext:
     """Return what a client of ours asks of a server: TLS 1.2 or later, and a certificate.
 
     Args:
         ca_file: PEM; only what it holds is trusted. Without it the system's certificates are
             (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured); if there are none, Mozilla's. To a
             list of directories in `SSL_CERT_DIR`, Mozilla's are added.
+        client_certificate: PEM, shown to servers that ask for one; with its chain.
+        client_key: PEM, of that certificate.
 
     Raises:
-        ConfigError: `ca_file` cannot be read, or holds no certificate.
+        FileFault: a file cannot be read, or holds something else.
     """
-    try:
-        context = ssl.create_default_context(cafile=ca_file)
-    except OSError as error:  # ssl.SSLError is one
-        raise ConfigError(f"no certificates can be read from {ca_file}") from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_RENEGOTIATION
-    if ca_file is None and _trusts_nobody(context):
-        context.load_verify_locations(certifi.where())
+    if ca_file:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        _trust(context, "ca_file", ca_file)
+    else:
+        context = ssl.create_default_context()
+        if _trusts_nobody(context):
+            context.load_verify_locations(certifi.where())
+    _harden(context)
+    if client_certificate:
+        options = ("client_certificate", "client_key")
+        _load(context, options, (client_certificate, client_key))
     return context
+
+
+def server_context(
+    certificate: str, key: str, client_ca: str = "", alpn: Sequence[str] = ()
+) -> ssl.SSLContext:
+    """Return what a server of ours offers its clients: TLS 1.2 or later, with AEAD ciphers only.
+
+    Args:
+        certificate: PEM, with its chain.
+        key: PEM, of that certificate, without a pass phrase.
+        client_ca: PEM; clients must show a certificate of one of these. "": they need none.
+        alpn: the protocols to choose from, the preferred one first (RFC 7301).
+
+    Raises:
+        FileFault: a file cannot be read, or holds something else.
+    """
+    return _serving(certificate, key, client_ca, alpn)[0]
+
+
+class Certificates:
+    """What a server shows, by the name that a client asks for.
+
+    Args:
+        pairs: certificate and key, each PEM. The first is shown to those who ask for no name that
+            another one has; of several with one name, the earlier.
+        client_ca: as `server_context` has it.
+        alpn: as `server_context` has it.
+
+    Raises:
+        FileFault: a file cannot be read, or holds something else.
+    """
+
+    def __init__(
+        self, pairs: Sequence[tuple[str, str]], client_ca: str = "", alpn: Sequence[str] = ()
+    ) -> None:
+        self._contexts: dict[str, ssl.SSLContext] = {}
+        for certificate, key in pairs:
+            context, names = _serving(certificate, key, client_ca, alpn)
+            self._contexts.setdefault("", context)
+            for name in names:
+                self._contexts.setdefault(name, context)
+        self.several = len(pairs) > 1
+        """Whether it makes a difference what name is asked for."""
+
+    def side(self, name: str = "") -> Tls:
+        """Return the server's side of a connection whose client asks for `name`, in lower case."""
+        # A wildcard stands for one label, the first (RFC 9525 6.3).
+        wildcard = "*." + name.partition(".")[2]
+        contexts = self._contexts
+        context = contexts.get(name) or contexts.get(wildcard) or contexts[""]
+        return Tls(context, server_side=True)
+
+
+def _serving(
+    certificate: str, key: str, client_ca: str, alpn: Sequence[str]
+) -> tuple[ssl.SSLContext, list[str]]:
+    """Return a context, and the names that its certificate is for."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _harden(context)
+    context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.set_ciphers(CIPHERS)
+    pem = _load(context, ("certificate", "key"), (certificate, key))
+    if client_ca:
+        _trust(context, "client_ca", client_ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+    if alpn:
+        context.set_alpn_protocols(alpn)
+    return context, dns_names(ssl.PEM_cert_to_DER_cert(pem))
+
+
+def _harden(context: ssl.SSLContext) -> None:
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+
+
+def _trust(context: ssl.SSLContext, option: str, path: str) -> None:
+    allowed = "must be a file of certificates (PEM)"
+    if not _CERTIFICATE.search(_read(option, path, allowed)):
+        raise FileFault(option, f"{path} holds no certificate, {allowed}")
+    try:
+        context.load_verify_locations(path)
+    except OSError as error:  # ssl.SSLError is one
+        raise FileFault(option, f"{path} cannot be used ({_reason(error)}), {allowed}") from error
+
+
+def _load(context: ssl.SSLContext, options: tuple[str, str], paths: tuple[str, str]) -> str:
+    """Load a certificate and its key; return the certificate (PEM).
+
+    Args:
+        context: takes them.
+        options: whose fault it is when a file cannot be used.
+        paths: of certificate and key.
+    """
+    allowed = "must be a certificate and its chain (PEM)", "must be a private key (PEM)"
+    contents = [_read(*each) for each in zip(options, paths, allowed, strict=True)]
+    found = _CERTIFICATE.search(contents[0])
+    if found is None:
+        raise FileFault(options[0], f"{paths[0]} holds no certificate, {allowed[0]}")
+    if b"PRIVATE KEY-----" not in contents[1]:
+        raise FileFault(options[1], f"{paths[1]} holds no private key, {allowed[1]}")
+    try:
+        # Without a password, OpenSSL would ask for one on the terminal.
+        context.load_cert_chain(*paths, password="")
+    except OSError as error:
+        why = _reason(error)
+        if isinstance(error, ssl.SSLError) and error.reason == "KEY_VALUES_MISMATCH":
+            what = f"{paths[1]} does not belong to {paths[0]}, must be its private key"
+            raise FileFault(options[1], what) from error
+        if b"ENCRYPTED" in contents[1]:
+            what = f"{paths[1]} has a pass phrase, must be a private key without one"
+            raise FileFault(options[1], what) from error
+        what = (
+            f"{paths[0]} and {paths[1]} cannot be used ({why}), must be a certificate and its key"
+        )
+        raise FileFault(options[0], what) from error
+    return found[0].decode("latin-1")
+
+
+def _read(option: str, path: str, allowed: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise FileFault(option, f"{path} cannot be read ({error.strerror}), {allowed}") from error
+
+
+def _reason(error: OSError) -> str:
+    reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+    return (reason or "unknown error").lower().replace("_", " ")
 
 
 def _trusts_nobody(context: ssl.SSLContext) -> bool:
@@ -188,4 +355,4 @@ def _as_wire_error(error: ssl.SSLError) -> WireError:
     if isinstance(error, ssl.SSLCertVerificationError):
         why = error.verify_message.partition(",")[0]  # "Hostname mismatch, certificate is not ..."
         return CertificateRefused(f"TLS: certificate verify failed: {why}")
-    return WireError(f"TLS: {(error.reason or 'unknown error').lower().replace('_', ' ')}")
+    return WireError(f"TLS: {_reason(error)}")

@@ -16,6 +16,8 @@ from rawproxy.dialects.models import Row, Takes
 DOCS = Path(__file__).parents[2] / "docs" / "CONFIGURATION.md"
 HEADINGS = {
     ("server",): "## `[server]`",
+    ("server", "tls"): "## `[server.tls]`",
+    ("server", "tls", "more"): "### `[[server.tls.more]]`",
     ("server", "limits"): "## `[server.limits]`",
     ("admin",): "## `[admin]`",
     ("access",): "## `[access]`",

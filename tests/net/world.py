@@ -42,6 +42,11 @@ class World:
     def url(self) -> str:
         return self.proxy.urls[0]
 
+    async def draining(self) -> None:
+        """Return when a drain has begun."""
+        while not self.proxy.draining:
+            await trio.lowlevel.checkpoint()
+
     @property
     def record(self) -> Record:
         """The only record."""

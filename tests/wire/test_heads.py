@@ -9,14 +9,13 @@ import pytest
 
 from rawproxy.errors import HttpError
 from rawproxy.wire.heads import (
-    CHUNKED,
     Section,
-    Terms,
     check_with_h11,
     read_request_head,
     read_response_head,
 )
 from rawproxy.wire.http import Fields, RequestHead, ResponseHead
+from rawproxy.wire.terms import CHUNKED, Terms
 
 HOST = b"Host: proxy.example\r\n"
 FAST, SLOW = b"POST / HTTP/1.1\r\n", b"PATCH / HTTP/1.1\r\n"
@@ -115,8 +114,8 @@ REFUSED_LINES = [
     ("9110 4.2.4: userinfo", b"GET http://user:pass@a.example/ HTTP/1.1", 400),
     ("rule 9: port out of range", b"GET http://a.example:65536/ HTTP/1.1", 400),
     ("rule 10: authority-form", b"GET a.example:443 HTTP/1.1", 400),
-    ("no tunnels", b"CONNECT a.example:443 HTTP/1.1", 400),
-    ("no tunnels, to a path neither", b"CONNECT / HTTP/1.1", 400),
+    ("no tunnels", b"CONNECT a.example:443 HTTP/1.1", 501),
+    ("no tunnels, to a path neither", b"CONNECT / HTTP/1.1", 501),
     ("rule 11: 0.9 by its form", b"GET /", 400),
     ("rule 11: 0.9", b"GET / HTTP/0.9", 505),
     ("rule 11: 1.2", b"GET / HTTP/1.2", 505),

@@ -301,7 +301,7 @@ def test_a_file_of_authorities_is_trusted_alone(ca_file: str) -> None:
 
 def test_the_system_is_trusted_without_one(ca_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", ca_file)
-    assert authorities(client_context(None)) == 1
+    assert authorities(client_context()) == 1
 
 
 @pytest.mark.parametrize("directory", ["empty", "missing"])
@@ -312,7 +312,7 @@ def test_mozillas_authorities_stand_in_for_an_empty_system(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", "missing.pem")
     monkeypatch.setenv("SSL_CERT_DIR", directory)
-    assert authorities(client_context(None)) == mozilla()
+    assert authorities(client_context()) == mozilla()
 
 
 def test_a_directory_of_authorities_is_a_system(
@@ -321,7 +321,7 @@ def test_a_directory_of_authorities_is_a_system(
     (tmp_path / "0a1b2c3d.0").write_bytes(Path(ca_file).read_bytes())
     monkeypatch.setenv("SSL_CERT_FILE", "missing.pem")
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
-    assert authorities(client_context(None)) == 0
+    assert authorities(client_context()) == 0
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no certificate"])

@@ -1,0 +1,212 @@
+"""One upstream connection on HTTP/2, shared by the exchanges that run at the same time.
+
+Layer: net. Spec: https://www.rfc-editor.org/rfc/rfc9113. A task of its own reads it; PINGs find out
+whether an upstream that is silent is still there.
+"""
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+
+import trio
+
+from rawproxy.errors import HttpError, UpstreamCut, UpstreamError, UpstreamNonsense, WireError
+from rawproxy.gateway.liveness import Clocks
+from rawproxy.net.conn import UNACKNOWLEDGED_SECONDS, Conn
+from rawproxy.net.mux import CANCEL, LOST, REFUSED_STREAM, Lane, LaneReset, Mux
+from rawproxy.wire.http import Fields, RequestHead
+from rawproxy.wire.http1 import Limits
+from rawproxy.wire.http2 import Http2Client, Refused
+
+__all__ = ["PING_AFTER_SECONDS", "PONG_SECONDS", "Http2Link", "Http2Reply", "NotProcessed"]
+
+_log = logging.getLogger("rawproxy")
+
+PING_AFTER_SECONDS = 15.0
+"""Silence of a connection with requests on it, after which it is asked whether it is still there."""
+
+PONG_SECONDS = 15.0
+"""How long the answer to a PING may take. Both together are well below the minute that a dead peer may cost."""
+
+
+class NotProcessed(UpstreamCut):
+    """The upstream did nothing with the request: it may be sent again (RFC 9113 8.7)."""
+
+
+class Http2Reply:
+    """A response whose head has come. `receive` gives its body.
+
+    Attributes:
+        status, fields: of its head.
+        ended: its body was read to its end.
+    """
+
+    def __init__(self, link: "Http2Link", lane: Lane) -> None:
+        assert lane.head is not None
+        self._link = link
+        self._lane = lane
+        self.status = lane.head.status
+        self.fields: Fields = lane.head.fields
+        self.ended = False
+
+    async def receive(self) -> bytes:
+        """Return the body bytes that came; b"" at its end.
+
+        Raises:
+            UpstreamCut: the stream was reset, or the connection ended.
+            UpstreamNonsense: its framing is broken.
+        """
+        try:
+            data = await self._lane.receive()
+        except (LaneReset, HttpError) as error:
+            raise _as_upstream_error(error) from error
+        self.ended = not data
+        return data
+
+    def release(self) -> None:
+        """Let go of it; what it has not sent yet is not wanted any more."""
+        self._link.forget(self._lane)
+
+
+class Http2Link:
+    """A connection to an upstream.
+
+    Args:
+        conn: the connection, after its TLS handshake.
+        scheme: `http` or `https`.
+        limits: of responses.
+        settled: is called once it is known how many requests it takes at once, or that it has ended.
+
+    Attributes:
+        used: a request was sent on it before.
+        idle_since: when its last request ended.
+    """
+
+    def __init__(
+        self, conn: Conn, scheme: bytes, limits: Limits, settled: Callable[[], None]
+    ) -> None:
+        now = trio.current_time()
+        self._scheme = scheme
+        self._settled = settled
+        self._told = False
+        self._wire = Http2Client(limits, now=now)
+        self._mux = Mux(conn, self._wire, self._never, UNACKNOWLEDGED_SECONDS)
+        self._scope = trio.CancelScope()
+        self._retired = False
+        self.used = False
+        self.idle_since = now
+
+    @staticmethod
+    def _never(number: int, event: RequestHead | Refused) -> None:
+        """Nothing that begins with the upstream is wanted: pushes are switched off."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more request may be sent on it now."""
+        known = self._wire.settled or self.idle
+        return known and self._usable and self._wire.room > 0 and not self._mux.conn.closed
+
+    @property
+    def _usable(self) -> bool:
+        return self._wire.usable and not self._retired
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is on it."""
+        return not self._mux.lanes
+
+    async def run(self) -> None:
+        """Read it until it ends. Whatever goes wrong ends here: the exchanges on it learn of it."""
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._write)
+                    self._mux.flush()
+                    with suppress(OSError, WireError):
+                        while await self._mux.read():
+                            if self._wire.settled:
+                                self._tell_settled()
+                    nursery.cancel_scope.cancel()
+        except Exception:
+            _log.exception("an upstream's HTTP/2 connection ended by a fault of ours")
+        finally:
+            self._mux.lose()
+            self._mux.conn.close()
+            self._tell_settled()
+
+    def _tell_settled(self) -> None:
+        if not self._told:
+            self._told = True
+            self._settled()
+
+    def close(self) -> None:
+        """End it: what runs on it breaks."""
+        self._scope.cancel()
+        self._mux.lose()
+        self._mux.conn.close()
+
+    def retire(self) -> None:
+        """Take no further request, and end with the last one that is on it."""
+        self._retired = True
+
+    def tick(self, now: float, idle_seconds: float) -> None:
+        """Ask for a sign of life where one is due, give up where none came, close what nobody used."""
+        asked = self._wire.waiting_for_pong
+        if asked is not None:
+            if now - asked >= PONG_SECONDS and self._mux.heard_at < asked:
+                self.close()
+        elif self._mux.lanes and now - self._mux.heard_at >= PING_AFTER_SECONDS:
+            self._wire.ping(now)
+            self._mux.flush()
+        elif self.idle and (not self._usable or now - self.idle_since >= idle_seconds):
+            self.close()
+
+    async def ask(self, head: RequestHead, body: bytes, clocks: Clocks) -> Http2Reply:
+        """Send a request; return its response once the head has come.
+
+        Raises:
+            NotProcessed: it may be sent again elsewhere.
+            UpstreamError: anything else that went wrong.
+        """
+        now = trio.current_time()
+        clocks.waiting(now)
+        used, self.used = self.used, True
+        fields = [*head.fields, (b"content-length", b"%d" % len(body))]
+        head = RequestHead(head.method, head.target, fields, b"2")
+        lane = self._mux.open(self._wire.request(head, self._scheme, end=False))
+        try:
+            lane.finish()
+            lane.send_now(body)
+            while lane.head is None:
+                if lane.refusal is not None:
+                    raise _as_upstream_error(lane.refusal)
+                if lane.code is not None:
+                    unseen = used and lane.code == LOST and self._mux.heard_at <= now
+                    raise _as_upstream_error(LaneReset(REFUSED_STREAM if unseen else lane.code))
+                await lane.news()
+            clocks.heard(trio.current_time())
+            return Http2Reply(self, lane)
+        except BaseException:
+            self.forget(lane)
+            raise
+
+    def forget(self, lane: Lane) -> None:
+        """Let go of a request."""
+        self._mux.forget(lane, CANCEL)
+        self.idle_since = trio.current_time()
+
+    async def _write(self) -> None:
+        try:
+            await self._mux.write()
+        except OSError:
+            self._scope.cancel()
+
+
+def _as_upstream_error(error: LaneReset | HttpError) -> UpstreamError:
+    if isinstance(error, HttpError):
+        return UpstreamNonsense(f"the upstream's HTTP is broken: {error}")
+    if error.code == REFUSED_STREAM:
+        return NotProcessed("the upstream did not process the request")
+    if error.code == LOST:
+        return UpstreamCut("the upstream closed the connection before its reply was whole")
+    return UpstreamCut("the upstream reset the stream before its reply was whole")

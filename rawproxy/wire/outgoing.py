@@ -1,0 +1,64 @@
+"""What may go out: the one place that every method, target, status and field passes.
+
+Layer: wire. Knows the grammar of parts that are about to be sent. Knows no framing.
+Spec:  https://www.rfc-editor.org/rfc/rfc9110#section-5.5
+
+A part that holds a line end would be read as two, and the second one is an attacker's to write.
+HTTP/2 could carry it as it is, but somebody behind may speak HTTP/1.1. So no version lets it out.
+"""
+
+import re
+
+from rawproxy.errors import HttpError
+from rawproxy.wire.fields import is_token
+from rawproxy.wire.http import Fields
+
+__all__ = ["check_request", "check_status", "write_fields"]
+
+_FIRST_STATUS, _LAST_STATUS = 100, 999
+
+# Names in lower case, as `Fields` has them, so that no other spelling slips past a comparison.
+_NAME_BYTES = rb"[!#$%&'*+\-.^_`|~0-9a-z]"
+_NAMES = re.compile(rb"%b*+" % _NAME_BYTES)
+_LINES = re.compile(rb"(?:%b++: [\t -~\x80-\xff]*+\r\n)*+" % _NAME_BYTES)
+_TARGET = re.compile(rb"/[!\"$-~]*+|\*")
+
+
+def check_request(method: bytes, target: bytes) -> None:
+    """Refuse a request whose method is no token, or whose target is neither origin-form nor `*`.
+
+    Raises:
+        HttpError: 500.
+    """
+    if not is_token(method) or not _TARGET.fullmatch(target):
+        raise HttpError("a request line that must not be sent", status=500)
+
+
+def check_status(status: int) -> None:
+    """Refuse a status outside of 100 to 999.
+
+    Raises:
+        HttpError: 500.
+    """
+    if not _FIRST_STATUS <= status <= _LAST_STATUS:
+        raise HttpError("a status that HTTP does not have", status=500)
+
+
+def write_fields(fields: Fields) -> tuple[list[bytes], bytes]:
+    """Return the names and the lines of `fields`, each line with its CRLF.
+
+    All are checked in one go. The names are checked by themselves and hold no colon or line end.
+    The lines are checked together, and there are as many as fields: so no value holds a line end.
+
+    Raises:
+        HttpError: 500, a field would not be read as what it is.
+    """
+    names = [name for name, _ in fields]
+    lines = b"".join([b"%b: %b\r\n" % field for field in fields])
+    if (
+        not _NAMES.fullmatch(b"".join(names))
+        or not _LINES.fullmatch(lines)
+        or lines.count(b"\n") != len(names)
+    ):
+        raise HttpError("a header field that must not be sent", status=500)
+    return names, lines
