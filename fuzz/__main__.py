@@ -25,19 +25,37 @@ def read_arguments(words: list[str]) -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
     add = parser.add_argument
-    add("--target", action="append", metavar="NAME", help="which, * allowed, may be repeated; default: all")
+    add(
+        "--target",
+        action="append",
+        metavar="NAME",
+        help="which, * allowed, may be repeated; default: all",
+    )
     add("--seconds", type=float, default=2.0, help="for each target; default: %(default)g")
     add("--runs", type=int, help="inputs for each target and job, if that is less")
-    add("--seed", type=int, default=0, help="the same one gives the same inputs; default: %(default)d")
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        help="the same one gives the same inputs; default: %(default)d",
+    )
     add("--jobs", type=int, default=os.cpu_count() or 1, help="processes; default: %(default)d")
-    add("--crashes", type=Path, default=FOLDER / "crashes", metavar="DIR", help="where inputs are kept")
+    add(
+        "--crashes",
+        type=Path,
+        default=FOLDER / "crashes",
+        metavar="DIR",
+        help="where inputs are kept",
+    )
     add("--replay", type=Path, metavar="FILE", help="run this one input of --target, and stop")
     add("--list", action="store_true", help="print the targets, and stop")
     add("--module", default=TARGETS_MODULE, help="has the TARGETS; default: %(default)s")
     options = parser.parse_args(words)
     options.targets = importlib.import_module(options.module).TARGETS
     patterns = options.target or ["*"]
-    chosen = [name for name in options.targets if any(fnmatch.fnmatch(name, one) for one in patterns)]
+    chosen = [
+        name for name in options.targets if any(fnmatch.fnmatch(name, one) for one in patterns)
+    ]
     for pattern in patterns:
         if not fnmatch.filter(options.targets, pattern):
             parser.error(f"no such target: {pattern} (--list names them)")
@@ -107,7 +125,9 @@ def replay(target: Target, path: Path) -> int:
     data = path.read_bytes()
     spent, found = check(target, data)
     if found is None:
-        print(f"{target.name}: {len(data)} bytes, slowest call {spent * 1000:.1f} ms: nothing wrong")
+        print(
+            f"{target.name}: {len(data)} bytes, slowest call {spent * 1000:.1f} ms: nothing wrong"
+        )
         return 0
     print(f"{target.name}: {len(data)} bytes: {found.text}", end="")
     return 1
@@ -130,7 +150,9 @@ def run(options: argparse.Namespace) -> int:
         print(f"\nFOUND {finding.target}, {len(finding.data)} bytes: {finding.text}", end="")
         print(f"replay: python -m fuzz --replay {path} --target {finding.target}{module}")
     if not board.findings:
-        print(f"\nnothing found: no exception, no broken promise, no call over {MAX_SECONDS * 1000:.0f} ms")
+        print(
+            f"\nnothing found: no exception, no broken promise, no call over {MAX_SECONDS * 1000:.0f} ms"
+        )
     return 1 if board.findings else 0
 
 

@@ -82,7 +82,7 @@ def pieces(data: bytes, salt: int = 0) -> list[bytes]:
     size = len(data)
     if size <= MAX_PIECES:
         return [data[at : at + 1] for at in range(size)]
-    rng = Random(zlib.crc32(data, salt))  # noqa: S311
+    rng = Random(zlib.crc32(data, salt))
     count = rng.choice((1, 2, 3, MAX_PIECES - 1))
     if rng.random() < 0.5:
         cuts: Iterable[int] = (rng.randrange(1, size) for _ in range(count))

@@ -19,8 +19,10 @@ MAX_WORDS = 800
 
 def bodies(dialect: str, kind: str) -> list[bytes]:
     """Return every `call` or `reply` of `dialect`, those that were translated into it as well."""
-    own = [path for path in sorted(GOLDEN.glob(f"{dialect}/*/{kind}.*"))]
-    return [path.read_bytes() for path in [*own, *sorted(GOLDEN.glob(f"*/*/to/{dialect}.{kind}.json"))]]
+    own = sorted(GOLDEN.glob(f"{dialect}/*/{kind}.*"))
+    return [
+        path.read_bytes() for path in [*own, *sorted(GOLDEN.glob(f"*/*/to/{dialect}.{kind}.json"))]
+    ]
 
 
 def streams(dialect: str) -> list[bytes]:

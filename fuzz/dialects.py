@@ -92,7 +92,11 @@ def client_fail(error: ClientError) -> Fail:
 
 def _given(dialect: Dialect, data: bytes) -> Given:
     variant = pick(data, VARIANTS.get(dialect.NAME, [""]), 3)
-    return Given("m", stream=pick(data, (True, False), 4), variant=variant) if not dialect.MODEL_FIELD else Given(variant=variant)
+    return (
+        Given("m", stream=pick(data, (True, False), 4), variant=variant)
+        if not dialect.MODEL_FIELD
+        else Given(variant=variant)
+    )
 
 
 # -- replies
@@ -108,7 +112,10 @@ def run_reply(dialect: Dialect, data: bytes) -> None:
     _check_order(events)
     name = pick(data, CLIENTS, 1)
     call = _asked(name, data)
-    stream = TranslatePipe(BodySource(lambda *_: events, back, len(data)), StreamSink(DIALECTS[name].stream_writer(call, "made", 7)))
+    stream = TranslatePipe(
+        BodySource(lambda *_: events, back, len(data)),
+        StreamSink(DIALECTS[name].stream_writer(call, "made", 7)),
+    )
     _check_grammar(name, b"".join([*stream.feed(data), *timed(stream.close)]), call)
     if isinstance(events[-1], Fail):
         _check_error(DIALECTS[name], events[-1])
@@ -235,22 +242,23 @@ def run_pass(dialect: Dialect, data: bytes) -> None:
         return PassPipe(dialect, writer, frame_bytes=frame_bytes)
 
     whole, cut = pipe(), pipe()
-    sent, rest = b"".join(part for read in reads(data) for part in timed(whole.feed, read)), b""
+    sent = b"".join(part for read in reads(data) for part in timed(whole.feed, read))
     assert data.startswith(sent)
     passed = b""
     for part in pieces(data):
         passed += b"".join(timed(cut.feed, part))
         assert data.startswith(passed)
         assert held(cut) <= frame_bytes + len(part) + 3 * len(data) + SLACK
-    for one in (whole, cut):
-        try:
-            ending = b"".join(one.close())
-        except UpstreamError as error:
-            ending = b"".join(one.fail(fail_of(error)))
-        rest = rest or sent + ending
-    assert passed + ending == rest
+    assert passed + _ending(cut) == sent + _ending(whole)
     assert whole.fail(Fail("server", "late")) == []
     assert (whole.tally.stop, whole.tally.usage) == (cut.tally.stop, cut.tally.usage)
+
+
+def _ending(pipe: PassPipe) -> bytes:
+    try:
+        return b"".join(pipe.close())
+    except UpstreamError as error:
+        return b"".join(pipe.fail(fail_of(error)))
 
 
 RUNS: dict[str, Callable[[bytes], None]] = {

@@ -16,7 +16,17 @@ from random import Random
 
 from fuzz.base import Target, timed
 
-__all__ = ["MAX_SECONDS", "Finding", "Lane", "Report", "check", "inputs", "run_lane", "save", "shrink"]
+__all__ = [
+    "MAX_SECONDS",
+    "Finding",
+    "Lane",
+    "Report",
+    "check",
+    "inputs",
+    "run_lane",
+    "save",
+    "shrink",
+]
 
 MAX_SECONDS = 0.1
 """CPU seconds that one call may take; see `base.Stopwatch`."""
@@ -104,12 +114,14 @@ def check(target: Target, data: bytes) -> tuple[float, Finding | None]:
         timed.slowest = 0.0
         try:
             target.run(data)
-        except Exception as error:  # noqa: BLE001  whatever it is, it is what we look for
+        except Exception as error:
             return 0.0, Finding(target.name, data, _place(error), _words(error))
         fastest = min(fastest, timed.slowest)
         if fastest < MAX_SECONDS:
             return fastest, None
-    return fastest, Finding(target.name, data, SLOW, f"a call takes {fastest * 1000:.0f} ms of CPU\n")
+    return fastest, Finding(
+        target.name, data, SLOW, f"a call takes {fastest * 1000:.0f} ms of CPU\n"
+    )
 
 
 def shrink(target: Target, finding: Finding, seconds: float = SHRINK_SECONDS) -> Finding:
@@ -145,14 +157,13 @@ def run_lane(
         tell: is told each new finding, made small, and every half second how far it is.
         begin: is shown each input before its run, which it may not survive.
     """
-    rng = Random(f"{lane.seed} {lane.target} {lane.number}")  # noqa: S311
+    rng = Random(f"{lane.seed} {lane.target} {lane.number}")
     began = told = time.monotonic()
     known: set[str] = set()
-    slowest, runs = 0.0, 0
-    for data in inputs(target, rng):
+    slowest = 0.0
+    for runs, data in enumerate(inputs(target, rng), 1):
         begin(data)
         spent, found = check(target, data)
-        runs += 1
         slowest = max(slowest, spent)
         if found is not None and found.key not in known:
             known.add(found.key)

@@ -20,7 +20,7 @@ from rawproxy.wire.http1 import (
     write_response_head,
 )
 
-__all__ = ["run_request", "run_response"]
+__all__ = ["FRAMING", "LIMITS", "NO_LIMITS", "check_rewritten", "run_request", "run_response"]
 
 SMALL = Limits(head_bytes=1024, head_fields=24, body_bytes=4096)
 LIMITS = [SMALL, Limits()]
@@ -125,7 +125,7 @@ def run_request(data: bytes) -> None:
         assert len(message.body) <= limits.body_bytes
         assert len(head.fields) <= limits.head_fields
         if message.whole and any(name == b"host" for name, _ in head.fields):
-            _check_rewritten(head, message.body)
+            check_rewritten(head, message.body)
 
 
 def run_response(data: bytes) -> None:
@@ -171,7 +171,7 @@ def _same(whole: Story, cut: Story) -> None:
         assert second.body.startswith(first.body)
 
 
-def _check_rewritten(head: RequestHead, body: bytes) -> None:
+def check_rewritten(head: RequestHead, body: bytes) -> None:
     """What we send for a request that we accepted is that request, and nothing follows it."""
     fields = [one for one in head.fields if one[0] not in FRAMING]
     wire = write_request(head.method, head.target, fields, body)

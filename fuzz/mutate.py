@@ -200,6 +200,8 @@ def _json(words: Sequence[str], rng: Random, data: bytes, pool: Sequence[bytes])
     other = _load(rng.choice(pool))
     for _ in range(rng.choice((1, 1, 2, 4))):
         tree = change_json(rng, tree, words, other)
+        if _is_huge(tree):
+            return data
     return _dump(rng, tree)[:MAX_INPUT]
 
 
@@ -234,6 +236,21 @@ def _slots(box: Any) -> list[Slot]:
             if isinstance(at[key], dict | list):
                 left.append(at[key])
     return slots
+
+
+def _is_huge(tree: Any) -> bool:
+    """Whether a tree is far longer than an input: lists that repeat one another grow like powers."""
+    size = 0
+    left = [tree]
+    while left and size <= 4 * MAX_INPUT:
+        one = left.pop()
+        size += 1
+        if isinstance(one, str):
+            size += len(one)
+        elif isinstance(one, dict | list):
+            size += len(one)
+            left += one.values() if isinstance(one, dict) else one
+    return bool(left)
 
 
 def _inside(tree: Any, wanted: Any) -> bool:
@@ -315,5 +332,6 @@ def _rewritten(
     if tree is None:
         data = change_bytes(rng, frame.data, [other.data])
     else:
-        data = _dump(rng, change_json(rng, tree, words, _load(other.data)))
+        tree = change_json(rng, tree, words, _load(other.data))
+        data = frame.data if _is_huge(tree) else _dump(rng, tree)
     return PlainFrame(framing.write(data, name=name), name, data, has_data=True)

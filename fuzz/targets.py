@@ -1,12 +1,15 @@
 """The list of targets; a new parser is one more line."""
 
-from fuzz import corpus, http1, splitters, values
+from fuzz import corpus, http1, http2, splitters, values
 from fuzz.base import Mutate, Target
 from fuzz.dialects import RUNS
+from fuzz.frames import CLIENT_SEEDS, SERVER_SEEDS, of_http2
 from fuzz.mutate import of_bytes, of_frames, of_json, of_lines
 from rawproxy.dialects import DIALECTS
+from rawproxy.dialects.events import Fail, FailKind
 from rawproxy.wire import jsonarray
 from rawproxy.wire.frame import MAX_FRAME, Framing
+from rawproxy.wire.h2frames import PREFACE
 
 __all__ = ["TARGETS"]
 
@@ -33,21 +36,35 @@ def _dialect(name: str) -> Target:
     dialect, what = name.split(".")
     words = corpus.words(dialect)
     if what == "error":
-        seeds = [*corpus.bodies(dialect, "error"), *_errors(dialect)]
+        seeds = [*corpus.bodies(dialect, "error"), *_errors()]
     else:
-        seeds = corpus.streams(dialect) if what in ("stream", "pass") else corpus.bodies(dialect, what)
+        seeds = (
+            corpus.streams(dialect) if what in ("stream", "pass") else corpus.bodies(dialect, what)
+        )
     framing = DIALECTS[dialect].FRAMING
-    mutate: Mutate = of_json(words) if what in ("call", "reply", "error") else of_frames(framing, words)
+    mutate: Mutate = (
+        of_json(words) if what in ("call", "reply", "error") else of_frames(framing, words)
+    )
     return Target(name, RUNS[name], lambda: seeds, mutate)
 
 
-def _errors(dialect: str) -> list[bytes]:
+def _errors() -> list[bytes]:
     """Return errors as every dialect spells them: proxies in between tell theirs."""
-    from rawproxy.dialects.events import Fail
-
-    kinds = ("invalid", "overflow", "rate_limit", "authentication", "server", "overloaded")
-    own = [one.write_error(Fail(kind, "prompt is too long: 2 tokens > 1 maximum", code="c", param="p")).body
-           for one in DIALECTS.values() for kind in kinds]
+    kinds: tuple[FailKind, ...] = (
+        "invalid",
+        "overflow",
+        "rate_limit",
+        "authentication",
+        "server",
+        "overloaded",
+    )
+    own = [
+        one.write_error(
+            Fail(kind, "prompt is too long: 2 tokens > 1 maximum", code="c", param="p")
+        ).body
+        for one in DIALECTS.values()
+        for kind in kinds
+    ]
     return [*own, b"", b"Bad Gateway", b"<html>", b'{"error":"x"}', b'[{"error":{"code":429}}]']
 
 
@@ -55,22 +72,28 @@ def _framed(framing: Framing, name: str) -> list[bytes]:
     if name in _SHOWN:
         return corpus.streams(_SHOWN[name])
     if framing is jsonarray:
-        return [b"[%b]" % b",\r\n".join(
-            frame.data for frame in DIALECTS["gemini"].FRAMING.splitter(MAX_FRAME).feed(stream)
-        ) for stream in corpus.streams("gemini")]
+        return [
+            b"[%b]"
+            % b",\r\n".join(
+                frame.data for frame in DIALECTS["gemini"].FRAMING.splitter(MAX_FRAME).feed(stream)
+            )
+            for stream in corpus.streams("gemini")
+        ]
     return corpus.streams("plain_text")
 
 
 def _splitter(name: str) -> Target:
     framing = splitters.FRAMINGS[name]
     words = _WORDS[name]
-    mutate = of_frames(framing, ["a", "type"]) if name in ("eventstream",) else of_bytes(words)
+    mutate = of_frames(framing, ["a", "type"]) if name == "eventstream" else of_bytes(words)
     return Target(name, splitters.runner(name), lambda: [*words, *_framed(framing, name)], mutate)
 
 
 _ALL = [
     Target("h1_request", http1.run_request, lambda: corpus.REQUESTS, of_lines(corpus.HTTP_WORDS)),
     Target("h1_response", http1.run_response, lambda: corpus.RESPONSES, of_lines(corpus.HTTP_WORDS)),
+    Target("h2_server", http2.run_server, lambda: SERVER_SEEDS, of_http2(PREFACE)),
+    Target("h2_client", http2.run_client, lambda: CLIENT_SEEDS, of_http2(b"")),
     *map(_splitter, splitters.FRAMINGS),
     Target("splice", values.run_splice, lambda: corpus.bodies("openai_chat", "call"), of_json(["model", "rp1.", "new", "data:x"])),
     Target("fields", values.run_fields, lambda: _FIELDS, of_bytes(_FIELDS)),

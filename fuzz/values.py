@@ -86,7 +86,9 @@ def _check_strings(data: bytes, document: Any, prefix: bytes) -> None:
 def _load(data: bytes) -> Any:
     """Return the JSON in `data`; None where it is none, or has a key twice, or surrogates."""
     try:
-        found = json.loads(data.decode(), object_pairs_hook=_once, strict=False, parse_constant=_refuse)
+        found = json.loads(
+            data.decode(), object_pairs_hook=_once, strict=False, parse_constant=_refuse
+        )
         json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return None
@@ -104,7 +106,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _strings(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+def _strings(
+    value: Any, path: tuple[str | int, ...]
+) -> Iterator[tuple[str, tuple[str | int, ...]]]:
     if isinstance(value, str):
         yield value, path
     elif isinstance(value, dict):
@@ -117,7 +121,10 @@ def _strings(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str, tup
 
 def run_fields(data: bytes) -> None:
     """Every reader of a field, with one value."""
-    for seconds in (timed(fields.read_retry_after, data, NOW), timed(fields.read_retry_after_ms, data)):
+    for seconds in (
+        timed(fields.read_retry_after, data, NOW),
+        timed(fields.read_retry_after_ms, data),
+    ):
         assert seconds is None or 0 <= seconds <= fields.LONGEST_WAIT
     kind = timed(fields.read_media_type, data)
     assert kind == kind.lower()

@@ -19,7 +19,15 @@ from msgspec import Raw
 
 from rawproxy.errors import ClientError
 
-__all__ = ["MOST_CHOICES", "MOST_COUNT", "Fields", "choice_number", "decode", "encode", "whole_count"]
+__all__ = [
+    "MOST_CHOICES",
+    "MOST_COUNT",
+    "Fields",
+    "choice_number",
+    "decode",
+    "encode",
+    "whole_count",
+]
 
 T = TypeVar("T")
 
