@@ -18,6 +18,9 @@ __all__ = ["hunt"]
 HANG_SECONDS = 30.0
 """Without a word from a process for so long, its input hangs."""
 
+HEADROOM = 4
+"""Times MAX_INPUT for which there is room: seeds may be longer than what is made of them."""
+
 MEMORY_BYTES = 4 * 2**30
 """Address space of a process: what grows without bound fails with a MemoryError."""
 
@@ -30,7 +33,7 @@ class _Worker:
     """A process that runs one lane after another, and the memory in which it leaves its input."""
 
     def __init__(self, module: str) -> None:
-        self.cell: Any = _spawn.RawArray("B", _SIZE + 4 * MAX_INPUT)
+        self.cell: Any = _spawn.RawArray("B", _SIZE + HEADROOM * MAX_INPUT)
         self.pipe, other = _spawn.Pipe()
         self.process = _spawn.Process(target=_work, args=(other, self.cell, module), daemon=True)
         self.process.start()
