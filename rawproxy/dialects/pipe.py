@@ -26,7 +26,7 @@ from rawproxy.dialects.losses import Loss
 from rawproxy.dialects.reading import decode
 from rawproxy.dialects.reframe import Reframer
 from rawproxy.dialects.tally import Tally
-from rawproxy.errors import UpstreamCut, UpstreamNonsense, WireError
+from rawproxy.errors import UpstreamCut, UpstreamError, UpstreamNonsense, WireError
 from rawproxy.wire.frame import Frame, Framing, PlainFrame
 
 __all__ = ["Edit", "PassBody", "PassPipe", "Pipe", "RawPipe", "TranslatePipe"]
@@ -293,7 +293,7 @@ class PassBody:
         if self._dialect is not None:
             try:
                 self.tally.note(self._dialect.read_reply(body, Back()))
-            except UpstreamNonsense:
+            except UpstreamError:
                 self.tally.unknown += 1
         self.tally.bearing = self.tally.bearing or self.tally.failure is None
         return [body if self._edit is None else self._edit(body)]

@@ -26,6 +26,7 @@ __all__ = [
     "choice_number",
     "decode",
     "encode",
+    "flat",
     "whole_count",
 ]
 
@@ -77,6 +78,11 @@ def encode(value: object) -> bytes:
     return _ENCODER.encode(value)
 
 
+def flat(data: bytes) -> bytes:
+    """Return JSON on one line: what an upstream wrote in lines, put into a frame, would be cut there."""
+    return msgspec.json.format(data, indent=-1) if b"\n" in data or b"\r" in data else data
+
+
 def _whole_pairs(match: re.Match[bytes]) -> bytes:
     backslashes, pair = match.groups()
     return bytes(backslashes) + (pair or b"\\ufffd")
@@ -104,6 +110,15 @@ def choice_number(said: float | None, place: int = 0) -> int | None:
     return int(number) if 0 <= number < MOST_CHOICES else None
 
 
+def _is_utf8(data: bytes | Raw) -> bool:
+    """msgspec does not look at what stays undecoded, and some of that is sent on."""
+    try:
+        bytes(data).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 class Fields:
     """One JSON object being read. A field that was asked for is taken out; null reads as absent.
 
@@ -123,8 +138,10 @@ class Fields:
         """Return the JSON object in `data`.
 
         Raises:
-            ClientError: it is not a JSON object.
+            ClientError: it is not a JSON object, or (the body itself) is not UTF-8 throughout.
         """
+        if not path and not _is_utf8(data):
+            raise ClientError("the body is not UTF-8")
         try:
             return cls(_OBJECT.decode(data), path)
         except (ValueError, RecursionError):

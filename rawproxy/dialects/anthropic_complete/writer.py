@@ -235,6 +235,8 @@ class CompletionWriter:
     def _fail(self, fail: Fail) -> bytes:
         said = error_of(fail)
         if not self._form.is_cumulative:
+            if self._stopped:
+                return b""  # the reply was whole, and nobody reads on
             return sse.write(encode(said), name=b"error")
         error = said["error"]
         assert isinstance(error, dict)

@@ -7,7 +7,7 @@ understood is.
 Spec: https://platform.claude.com/docs/en/build-with-claude/streaming
 """
 
-from json import JSONDecodeError, JSONDecoder
+from json import JSONDecoder
 
 import msgspec
 from msgspec import Raw
@@ -204,7 +204,7 @@ class ReplyReader:
         while text:
             try:
                 _, end = JSONDecoder().raw_decode(text)
-            except (JSONDecodeError, RecursionError):
+            except (ValueError, RecursionError):  # or a number of 4,301 digits
                 raise UpstreamNonsense("a frame of the upstream's stream is not JSON") from None
             one = text[:end].encode("utf-8", "replace")
             try:

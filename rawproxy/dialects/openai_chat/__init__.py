@@ -193,7 +193,8 @@ class _CallReader:
         grammar = Raw()
         if form := inner.object("format"):
             form.raw("type")
-            grammar = form.raw("grammar")
+            if rules := form.take("grammar", dict[str, Raw], "an object"):
+                grammar = Raw(encode(rules))
             self._keep(form)
         self._keep(inner)
         return Tool(name, tool.path, description, kind="freeform", grammar=grammar, cache=cache)

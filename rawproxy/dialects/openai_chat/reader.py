@@ -7,7 +7,7 @@ many.
 Spec: https://platform.openai.com/docs/api-reference/chat-streaming
 """
 
-from json import JSONDecodeError, JSONDecoder
+from json import JSONDecoder
 
 import msgspec
 from msgspec import Raw
@@ -181,8 +181,10 @@ class ChunkReader:
 
     def _done(self) -> list[Event]:
         """The terminator: a choice whose finish_reason never came has ended all the same."""
-        if not self._choices and not self._scribe.ended:
-            raise UpstreamNonsense("the upstream's stream ended before it said anything")
+        if 0 not in self._choices and not self._scribe.ended:
+            raise UpstreamNonsense(
+                "the upstream's reply ended before its first choice said anything"
+            )
         events: list[Event] = []
         if not self._scribe.ended:
             for number, choice in self._choices.items():
@@ -198,7 +200,7 @@ class ChunkReader:
                 return [*events, *self._done()]
             try:
                 _, end = JSONDecoder().raw_decode(text)
-            except (JSONDecodeError, RecursionError):
+            except (ValueError, RecursionError):  # or a number of 4,301 digits
                 raise UpstreamNonsense("a frame of the upstream's stream is not JSON") from None
             try:
                 events += self._read_chunk(decode(text[:end].encode(), _Chunk))

@@ -109,8 +109,10 @@ class CompletionReader:
         """The terminator: a choice whose finish_reason never came has ended all the same."""
         if self._scribe.ended:
             return []
-        if not self._stopped:
-            raise UpstreamNonsense("the upstream's stream ended before it said anything")
+        if 0 not in self._stopped:
+            raise UpstreamNonsense(
+                "the upstream's reply ended before its first choice said anything"
+            )
         events: list[Event] = []
         for number in self._stopped:
             events += self._scribe.stop("end", number)
