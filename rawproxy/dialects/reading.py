@@ -141,7 +141,7 @@ class Fields:
             ClientError: it is not a JSON object, or (the body itself) is not UTF-8 throughout.
         """
         if not path and not _is_utf8(data):
-            raise ClientError("the body is not UTF-8")
+            raise ClientError("the body is not a JSON object")
         try:
             return cls(_OBJECT.decode(data), path)
         except (ValueError, RecursionError):
@@ -225,13 +225,17 @@ class Fields:
             return None
         return type(self).of(raw, self.at(name))
 
-    def schema(self, name: str) -> Raw:
-        """Take a JSON schema as it stands; an empty (false) Raw when it is absent or null."""
+    def raw_object(self, name: str, what: str = "an object") -> Raw:
+        """Take an object as it stands; an empty (false) Raw when it is absent or null."""
         raw = self.raw(name)
         if raw and _first_byte(raw) != b"{":
             path = self.at(name)
-            raise ClientError(f"{path}: expected a JSON schema, an object", param=path)
+            raise ClientError(f"{path}: expected {what}", param=path)
         return raw
+
+    def schema(self, name: str) -> Raw:
+        """Take a JSON schema as it stands; an empty (false) Raw when it is absent or null."""
+        return self.raw_object(name, "a JSON schema, an object")
 
     def objects(self, name: str) -> list[Self]:
         """Take a list of objects, to be read further; [] when absent."""

@@ -193,8 +193,7 @@ class _CallReader:
         grammar = Raw()
         if form := inner.object("format"):
             form.raw("type")
-            if rules := form.take("grammar", dict[str, Raw], "an object"):
-                grammar = Raw(encode(rules))
+            grammar = form.raw_object("grammar")
             self._keep(form)
         self._keep(inner)
         return Tool(name, tool.path, description, kind="freeform", grammar=grammar, cache=cache)
