@@ -228,6 +228,17 @@ def test_a_call_is_utf8_in_what_is_sent_on_undecoded() -> None:
         DIALECTS["openai_chat"].read_call(bad, VAULT)
 
 
+@pytest.mark.parametrize("model", ["claude-opus-4-8", "claude-3-5-haiku-latest"])
+def test_a_format_without_its_schema_is_still_json(model: str) -> None:
+    call = DIALECTS["anthropic_messages"].read_call(
+        b'{"model":"m","max_tokens":9,"messages":[],"output_config":{"format":{"type":"json_schema"}}}',
+        VAULT,
+    )
+    target = Target(model, takes("anthropic_messages", model), Origin("anthropic_messages"))
+    written = json.loads(DIALECTS["anthropic_messages"].write_call(call, target).body)
+    assert written["output_config"]["format"] == {"type": "json_schema"}
+
+
 def test_a_null_stream_is_as_good_as_none() -> None:
     data = b'{"model":"m","messages":[],"stream":null}'
     for name, streams in (("ollama_chat", True), ("openai_chat", False)):
