@@ -9,7 +9,7 @@ CLEAN_ENV := env -u PYTHONPATH -u PYTHONHOME
 run: setup
 	@exec $(BIN)/rawproxy serve
 
-test: setup-dev .venvs/legacy/.done .venvs/ancient/.done
+test: setup-dev .venvs/legacy/.done .venvs/ancient/.done .venvs/tools/.done
 	@$(MAKE) --no-print-directory check
 
 # ruff, mypy, every test, coverage of the whole and of the pure layers.
@@ -40,6 +40,7 @@ lock: setup-dev
 	$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url --no-annotate pyproject.toml --group dev -o requirements/dev.txt
 	$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url --no-annotate requirements/legacy.in -o requirements/legacy.txt
 	$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url --no-annotate requirements/ancient.in -o requirements/ancient.txt
+	$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url --no-annotate requirements/tools.in -o requirements/tools.txt
 
 setup: .venv/.run
 setup-dev: .venv/.dev
@@ -60,7 +61,7 @@ setup-dev: .venv/.dev
 	@touch $@
 
 # The vendors' SDKs of the generation before (legacy), and the first that spoke to Claude (ancient):
-# what many clients still run.
+# what many clients still run. Programs that look at ours from outside (tools).
 .venvs/%/.done: requirements/%.txt
 	@$(CLEAN_ENV) $(PYTHON) -m venv .venvs/$*
 	@.venvs/$*/bin/pip install -q --disable-pip-version-check --require-hashes -r $<

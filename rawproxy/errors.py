@@ -55,13 +55,16 @@ class FrameTooLong(WireError):
 class HttpError(WireError):
     """An HTTP message broke a rule of RFC 9110 or 9112, or a limit of ours.
 
-    `status` is what a server answers; the connection is closed after it.
-    The message never quotes the bytes: they may hold a credential.
+    `status` is what a server answers, with `retry_after` seconds where that is known; the connection
+    is closed after it. The message never quotes the bytes: they may hold a credential.
     """
 
-    def __init__(self, message: str, *, status: int = 400) -> None:
+    def __init__(
+        self, message: str, *, status: int = 400, retry_after: float | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
+        self.retry_after = retry_after
 
 
 class ConfigError(RawproxyError):

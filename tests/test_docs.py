@@ -7,6 +7,8 @@ The README's transcript is made by a real run. After a wanted change:
 import re
 import shlex
 import shutil
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -77,9 +79,51 @@ def test_every_other_command_is_one_of_ours() -> None:
     known = set(program.commands)
     for line in others:
         words = line.split()
-        assert words[0] in ("rawproxy", "make"), line
+        assert words[0] in ("rawproxy", "make") or line in TLS_COMMANDS, line
         if words[0] == "rawproxy":
             assert words[1] in known, line
+
+
+TLS_PAGE = ROOT / "docs" / "TLS.md"
+TLS_COMMANDS = commands(TLS_PAGE)
+TOML = re.compile(r"^```toml\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.slow
+async def test_the_page_of_tls(tmp_path: Path) -> None:
+    """Its first configuration with its certificate serves its curl; a wrong key is told as shown."""
+    make, check, curl = (shlex.split(line) for line in TLS_COMMANDS)
+    assert (make[0], check, curl[0]) == ("openssl", ["rawproxy", "check"], "curl")
+    assert shutil.which("openssl"), "openssl is not installed"
+    text = TLS_PAGE.read_text()
+    first = TOML.findall(text)[0]
+    config = tmp_path / "rawproxy.toml"
+    config.write_text(first)
+    environment = {"PATH": "/usr/bin:/bin"}
+
+    async def run(*words: str) -> tuple[int | None, str]:
+        done = await trio.run_process(
+            words, check=False, capture_stdout=True, capture_stderr=True, cwd=tmp_path,
+            env=environment,
+        )  # fmt: skip
+        return done.returncode, done.stdout.decode() + done.stderr.decode()
+
+    ours = [sys.executable, "-m", "rawproxy", *check[1:]]
+    environment["PYTHONPATH"] = str(ROOT)
+    assert (await run(*make))[0] == 0
+    assert (await run(*ours))[0] == 0
+    served = first.replace(":8443", ":0").replace("privkey.pem", str(tmp_path / "privkey.pem"))
+    served = served.replace("fullchain.pem", str(tmp_path / "fullchain.pem"))
+    async with open_proxy(tomllib.loads(served) | {"admin": {"listen": ""}}) as proxy:
+        port = proxy.urls[0].rpartition(":")[2]
+        asked = [word.replace(":8443", f":{port}") for word in curl]
+        code, out = await run(*asked, "-sS", "--noproxy", "*")
+        assert code == 0, out
+    other = [word.replace("fullchain.pem", "other.pem") for word in make]
+    assert (await run(*other))[0] == 0  # a new key, which the certificate does not know
+    code, out = await run(*ours)
+    assert code != 0
+    assert out.strip() in text
 
 
 PIECES = ("Rivers ", "carry ", "rain ", "to ", "the ", "sea.")

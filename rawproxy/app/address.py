@@ -1,4 +1,4 @@
-"""Addresses to listen on: `HOST:PORT`, `[::1]:PORT` and `unix:/path.sock`.
+"""Addresses to listen on: `HOST:PORT`, `[::1]:PORT`, `unix:/path.sock`, `fd:N` and `systemd:`.
 
 Layer: app. Opens nothing.
 """
@@ -10,16 +10,17 @@ import msgspec
 
 from rawproxy.wire.fields import is_loopback
 
-__all__ = ["Address", "Tcp", "Unix", "parse_address"]
+__all__ = ["Address", "Inherited", "Systemd", "Tcp", "Unix", "parse_address"]
 
-ALLOWED = "`HOST:PORT`, `[::1]:PORT` or `unix:/path.sock`"
+ALLOWED = "`HOST:PORT`, `[::1]:PORT`, `unix:/path.sock`, `fd:N` or `systemd:`"
 
 LONGEST_PATH = 107
 """Bytes of a unix socket's path on Linux: `sun_path` is 108 bytes, the last one zero (unix(7))."""
 
 LAST_PORT = 65535
 
-# `fd:3` and `systemd:` are kinds of addresses elsewhere, and no hosts here.
+_FD = re.compile(r"fd:([0-9]{1,7})")
+# `fd` and `systemd` are no hosts: a slip must not become a name that is looked up.
 _TCP = re.compile(r"(?!fd:|systemd:)(\[[^\[\]]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 
 
@@ -57,7 +58,37 @@ class Unix(msgspec.Struct, frozen=True):
         return f"unix:{self.path}"
 
 
-Address = Tcp | Unix
+class Inherited(msgspec.Struct, frozen=True):
+    """A listening socket that this process was started with: its descriptor."""
+
+    fd: int
+
+    @property
+    def is_local(self) -> bool:
+        """Not known here: whoever opens it looks at its real address."""
+        return True
+
+    @property
+    def url(self) -> str:
+        """`fd:N`."""
+        return f"fd:{self.fd}"
+
+
+class Systemd(msgspec.Struct, frozen=True):
+    """All sockets that systemd hands over (sd_listen_fds(3))."""
+
+    @property
+    def is_local(self) -> bool:
+        """Not known here, as with `Inherited`."""
+        return True
+
+    @property
+    def url(self) -> str:
+        """`systemd:`."""
+        return "systemd:"
+
+
+Address = Tcp | Unix | Inherited | Systemd
 
 
 def parse_address(text: str) -> Address:
@@ -68,6 +99,10 @@ def parse_address(text: str) -> Address:
     """
     if text.startswith("unix:"):
         return _unix(text.removeprefix("unix:"))
+    if text == "systemd:":
+        return Systemd()
+    if (given := _FD.fullmatch(text)) is not None:
+        return Inherited(int(given[1]))
     match = _TCP.fullmatch(text)
     if match is None:
         raise ValueError(f"is no address, must be {ALLOWED}")

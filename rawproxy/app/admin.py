@@ -3,16 +3,27 @@
 Layer: app.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 
-from rawproxy.app.metrics import Metrics
 from rawproxy.errors import ClientError
 from rawproxy.gateway.access import Doors
+from rawproxy.gateway.limits import Limits
+from rawproxy.gateway.room import Room
+from rawproxy.net.conn import Conn
+from rawproxy.net.listen import Connections, Listening
 from rawproxy.net.response import Request, Response
+from rawproxy.net.server import Server
+from rawproxy.net.welcome import AnyDownstream, Entrance, Serving, Why, welcome
 
-__all__ = ["Admin"]
+__all__ = ["Admin", "admin_listening"]
+
+BODIES_BYTES = 1048576
+"""Room for the bodies of requests to the admin pages, which need none."""
+
+CONNECTIONS = 64
+"""Open connections to the admin pages: one of a scraper, a few of people."""
 
 _TEXT = b"text/plain; charset=utf-8"
 _METRICS = b"text/plain; version=0.0.4; charset=utf-8"
@@ -22,18 +33,19 @@ class Admin:
     """Answers on the admin listener.
 
     Args:
-        metrics: what to show.
-        ready: whether new requests are welcome.
-        refresh: brings the gauges up to date.
+        metrics: what to show, in the text format.
+        not_ready: why no request is welcome; "" while they are.
         doors: which Host and Origin may ask.
     """
 
     def __init__(
-        self, metrics: Metrics, ready: Callable[[], bool], refresh: Callable[[], None], doors: Doors
+        self,
+        metrics: Callable[[], Awaitable[bytes]],
+        not_ready: Callable[[], str],
+        doors: Callable[[], Doors],
     ) -> None:
         self._metrics = metrics
-        self._ready = ready
-        self._refresh = refresh
+        self._not_ready = not_ready
         self._doors = doors
 
     async def handle(self, request: Request, response: Response) -> None:
@@ -43,7 +55,7 @@ class Admin:
 
     async def _page(self, request: Request) -> tuple[int, bytes, bytes]:
         try:
-            self._doors.check(request.head.fields)
+            self._doors().check(request.head.fields)
         except ClientError as error:
             return error.status, _TEXT, f"{error}\n".encode()
         if request.head.method not in (b"GET", b"HEAD"):
@@ -52,9 +64,25 @@ class Admin:
             case b"/healthz":
                 return 200, _TEXT, b"ok\n"
             case b"/readyz":
-                return (200, _TEXT, b"ready\n") if self._ready() else (503, _TEXT, b"draining\n")
+                why = self._not_ready()
+                return 503 if why else 200, _TEXT, f"{why or 'ready'}\n".encode()
             case b"/metrics":
-                self._refresh()
-                return 200, _METRICS, await trio.to_thread.run_sync(self._metrics.text)
+                return 200, _METRICS, await self._metrics()
             case _:
                 return 404, _TEXT, b"there is /healthz, /readyz and /metrics\n"
+
+
+def admin_listening(
+    admin: Admin,
+    limits: Callable[[], Limits],
+    refused: Callable[[Why], None],
+    nursery: trio.Nursery,
+) -> Listening:
+    """Return what accepts for `admin`; its connections and bodies do not count as clients'."""
+    room = Room(BODIES_BYTES)
+
+    async def greet(conn: Conn) -> AnyDownstream:
+        serving = Serving(limits(), admin.handle, Server.refuse, room)
+        return await welcome(conn, Entrance(seconds=serving.limits.handshake_seconds), serving)
+
+    return Listening(Connections(CONNECTIONS, refused), lambda _: greet, nursery)

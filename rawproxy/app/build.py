@@ -25,7 +25,9 @@ from rawproxy.wire.tls import Certificates
 if TYPE_CHECKING:
     from rawproxy.services.credentials import Fetcher
 
-__all__ = ["Source", "entrances_of", "keys_of", "pools_of", "setup_of", "sources_of"]
+__all__ = [
+    "Source", "embedded_models", "entrances_of", "keys_of", "pools_of", "setup_of", "sources_of",
+]  # fmt: skip
 
 
 def entrances_of(server: ServerConfig) -> tuple[Entrance, Entrance]:
@@ -152,6 +154,14 @@ def _seal_key(config: Config) -> bytes:
     if not keys:
         return secrets.token_bytes()
     return hashlib.sha256(b"\0".join([b"rawproxy seal", *(key.encode() for key in keys)])).digest()
+
+
+def embedded_models(router: Router) -> list[str]:
+    """Return the names by which engines in this process can be asked, the shortest first."""
+    names = [name for name in router.names() if "*" not in name]
+    return sorted(
+        (name for name in names if router.find(name)[0].upstream.engine is not None), key=len
+    )
 
 
 def keys_of(config: Config) -> list[Secret]:

@@ -66,6 +66,10 @@ def check(config: Config, faults: Faults) -> None:
         _check_tls(config.server.tls, faults)
     _check_numbers(config.server, ("server",), faults)
     _check_numbers(config.server.limits, ("server", "limits"), faults)
+    limits = config.server.limits
+    if limits.bodies_bytes < limits.body_bytes:
+        what = f"is {limits.bodies_bytes}, must have room for one body ({limits.body_bytes} bytes)"
+        faults.add(("server", "limits", "bodies_bytes"), what)
     _check_numbers(config.stream, ("stream",), faults)
     if config.stream.grammar_sample > 1:
         what = f"is {config.stream.grammar_sample}, must be a share from 0 to 1"
@@ -129,9 +133,14 @@ def _check_tls(tls: TlsConfig, faults: Faults) -> None:
     for at, pair in enumerate(tls.pairs):
         here: Path = path if at == 0 else (*path, "more", at - 1)
         try:
-            Certificates([pair], tls.client_ca)
+            Certificates([pair])
         except FileFault as error:
-            faults.add((*(path if error.option == "client_ca" else here), error.option), str(error))
+            faults.add((*here, error.option), str(error))
+    if tls.client_ca:
+        try:
+            client_context(tls.client_ca)
+        except FileFault as error:
+            faults.add((*path, "client_ca"), str(error))
 
 
 def _check_visible(secret: Secret, path: Path, faults: Faults, *, optional: bool = False) -> None:

@@ -103,23 +103,38 @@ def program() -> None:
 @click.option("--listen", multiple=True, metavar="ADDR", help="Replaces server.listen. Repeatable.")
 @click.option("--admin", metavar="ADDR|off", help="Replaces admin.listen.")
 @click.option(
+    "--workers",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Replaces server.workers: how many processes serve.",
+)
+@click.option(
+    "--take-over",
+    is_flag=True,
+    help="Listen where another rawproxy of this user listens; end that one then with SIGTERM.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
     default="info", show_default=True, help="What is logged on standard error.",
 )  # fmt: skip
-def serve(config: str | None, listen: tuple[str, ...], admin: str | None, log_level: str) -> int:
+def serve(
+    config: str | None, listen: tuple[str, ...], admin: str | None, workers: int | None,
+    take_over: bool, log_level: str,
+) -> int:  # fmt: skip
     """Serve until SIGTERM or SIGINT, which drain; SIGHUP reads the configuration again."""
     from rawproxy.app.config import load
 
     read = functools.partial(
-        load, config, os.environ, listen=listen, admin="" if admin == "off" else admin
-    )
+        load, config, os.environ,
+        listen=listen, admin="" if admin == "off" else admin, workers=workers,
+    )  # fmt: skip
     given = read()
 
     from rawproxy.app.serve import main as serving
 
     try:
-        return serving(given, log_level=log_level, reload=read)
+        return serving(given, log_level=log_level, reload=read, take_over=take_over)
     except ConfigError as error:
         raise _Failed(str(error), BAD_USAGE) from error
 

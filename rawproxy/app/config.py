@@ -69,6 +69,7 @@ def load(
     *,
     listen: Sequence[str] = (),
     admin: str | None = None,
+    workers: int | None = None,
 ) -> Config:
     """Return the configuration in force.
 
@@ -77,6 +78,7 @@ def load(
         environ: the environment variables.
         listen: replaces `server.listen`, unless empty.
         admin: replaces `admin.listen`, unless None.
+        workers: replaces `server.workers`, unless None.
 
     Raises:
         ConfigError: it cannot be read, or has faults.
@@ -85,6 +87,8 @@ def load(
     data = {} if found is None else _parse(found)
     if listen:
         data["server"] = _with(data.get("server", {}), "listen", list(listen))
+    if workers is not None:
+        data["server"] = _with(data.get("server", {}), "workers", workers)
     if admin is not None:
         data["admin"] = _with(data.get("admin", {}), "listen", admin)
     return from_mapping(data, found or BUILT_IN, environ=environ)

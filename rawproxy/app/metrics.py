@@ -3,13 +3,90 @@
 Layer: app. Fed with records only; label values come from the configuration, never from a client.
 """
 
+from collections.abc import Iterable, Iterator
+
+import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 
 from rawproxy.gateway.record import Record
 
-__all__ = ["Metrics"]
+__all__ = ["Families", "Family", "Metrics", "lasting", "merge", "of_workers", "text_of"]
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+
+
+Sample = tuple[str, dict[str, str], float]
+"""Name, labels, value."""
+
+
+class Family(msgspec.Struct):
+    """The samples of one metric: what a process tells another about it."""
+
+    kind: str
+    help: str
+    samples: list[Sample]
+
+
+Families = dict[str, Family]
+"""By name."""
+
+
+def merge(parts: Iterable[Families]) -> Families:
+    """Return the sums: of counters, of buckets, of gauges. What was created first counts as created."""
+    found: Families = {}
+    sums: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
+    for part in parts:
+        for name, family in part.items():
+            found.setdefault(name, Family(family.kind, family.help, []))
+            into = sums.setdefault(name, {})
+            for sample, labels, value in family.samples:
+                key = (sample, tuple(sorted(labels.items())))
+                join = min if sample.endswith("_created") else float.__add__
+                into[key] = join(into[key], value) if key in into else value
+    for name, family in found.items():
+        family.samples = [(sample, dict(key), value) for (sample, key), value in sums[name].items()]
+    return found
+
+
+def lasting(families: Families) -> Families:
+    """Return what stays true of a process that has ended: all but its gauges."""
+    return {name: family for name, family in families.items() if family.kind != "gauge"}
+
+
+def of_workers(up: dict[int, bool], restarts: int) -> Families:
+    """Return what is to be told of workers: which ones serve, how many took the place of others."""
+    serving = [
+        ("rawproxy_worker_up", {"worker": str(number)}, float(serves))
+        for number, serves in up.items()
+    ]
+    told = "Workers that were started in place of another one."
+    return {
+        "rawproxy_worker_up": Family("gauge", "Whether the worker serves.", serving),
+        "rawproxy_worker_restarts": Family(
+            "counter", told, [("rawproxy_worker_restarts_total", {}, float(restarts))]
+        ),
+    }
+
+
+def text_of(families: Families) -> bytes:
+    """Return `families` in the text format. Takes milliseconds: for a thread."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Given(families))
+    return generate_latest(registry)
+
+
+class _Given(Collector):
+    def __init__(self, families: Families) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        for name, family in self._families.items():
+            metric = Metric(name, family.help, family.kind)
+            for sample in family.samples:
+                metric.add_sample(*sample)
+            yield metric
 
 
 class Metrics:
@@ -80,10 +157,17 @@ class Metrics:
         if record.unknown_frames:
             self._unknown.labels(upstream).inc(record.unknown_frames)
 
+    def families(self) -> Families:
+        """Return all of it. Takes a millisecond."""
+        return {
+            metric.name: Family(
+                metric.type,
+                metric.documentation,
+                [(one.name, dict(one.labels), one.value) for one in metric.samples],
+            )
+            for metric in self.registry.collect()
+        }
+
     def refused(self, why: str) -> None:
         """Count a connection that came to nothing: `full`, `proxy_header`, `tls` or `late`."""
         self._refused.labels(why).inc()
-
-    def text(self) -> bytes:
-        """Return all of it in the text format. Takes milliseconds: for a thread."""
-        return generate_latest(self.registry)

@@ -57,6 +57,7 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         listen: addresses for clients.
         hosts: names, besides the loopback ones, that a loopback listener answers to.
         origins: web pages that may call, as `scheme://host[:port]`.
+        workers: processes that share the listeners.
         drain_seconds: how long running exchanges may take to end when the server stops.
         proxy_protocol: networks whose connections begin with a PROXY header.
         seal_key: signs the envelopes that vendors' seals travel in; "" derives it from the keys.
@@ -66,6 +67,7 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     listen: tuple[str, ...] = ("127.0.0.1:8080",)
     hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
+    workers: int = 1
     drain_seconds: float = 30.0
     proxy_protocol: tuple[str, ...] = ()
     seal_key: Secret = Secret()

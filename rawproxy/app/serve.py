@@ -10,48 +10,60 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
-from rawproxy.app.admin import Admin
-from rawproxy.app.build import Source, entrances_of, keys_of, pools_of, setup_of, sources_of
-from rawproxy.app.config import (
-    Config,
-    Tcp,
-    checked,
-    from_mapping,
-    load,
-    parse_address,
+from rawproxy.app import logs
+from rawproxy.app.admin import Admin, admin_listening
+from rawproxy.app.build import (
+    Source,
+    embedded_models,
+    entrances_of,
+    keys_of,
+    pools_of,
+    setup_of,
+    sources_of,
 )
+from rawproxy.app.config import Config, checked, from_mapping, load
 from rawproxy.app.descriptors import connections_that_fit, raise_limit
-from rawproxy.app.metrics import Metrics
+from rawproxy.app.metrics import Families, Metrics, text_of
+from rawproxy.app.notify import Notifier
+from rawproxy.app.sockets import Listener, Sockets, is_local, url_of
 from rawproxy.errors import ConfigError
 from rawproxy.gateway.access import Doors
 from rawproxy.gateway.record import Record
+from rawproxy.gateway.room import Room
 from rawproxy.net.conn import Conn
 from rawproxy.net.drive import Sweeper
-from rawproxy.net.listen import Connections, accept, open_tcp, open_unix
-from rawproxy.net.response import Handler
+from rawproxy.net.listen import Connections, Greet, Listening
+from rawproxy.net.response import Request, Response
 from rawproxy.net.server import Server
 from rawproxy.net.upstream import Upstreams
-from rawproxy.net.welcome import AnyDownstream, Entrance, Serving, welcome
-from rawproxy.wire.fields import is_loopback
+from rawproxy.net.welcome import AnyDownstream, Serving, welcome
 
-__all__ = ["Proxy", "main", "open_proxy", "run_in_thread"]
+if TYPE_CHECKING:
+    from rawproxy.app.workers import Supervisor
+
+__all__ = ["Drained", "Proxy", "main", "open_proxy", "run_in_thread"]
 
 _log = logging.getLogger("rawproxy")
 _records = logging.getLogger("rawproxy.record")
 
-ADMIN_CONNECTIONS = 64
-"""Open connections to the admin pages: one of a scraper, a few of people."""
-
 SWEEP_SECONDS = 0.25
 """How often the clocks are looked at; a quarter of the shortest one where that is less."""
+
+
+class Drained(NamedTuple):
+    """How a drain went: exchanges that ended by themselves, and that were ended."""
+
+    ended: int
+    cut: int
 
 
 class Proxy:
@@ -62,7 +74,14 @@ class Proxy:
         admin_url: where the admin pages are; "" when they are off.
     """
 
-    def __init__(self, config: Config, keep: Callable[[Record], None] | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        keep: Callable[[Record], None] | None = None,
+        *,
+        take_over: bool = False,
+    ) -> None:
+        logs.hush()
         self.config = config
         self._also_keep = keep
         self.urls: list[str] = []
@@ -73,19 +92,22 @@ class Proxy:
         pools = pools_of(config)
         self._sources = sources_of(config, pools)
         self._fetching = trio.CancelScope()
-        self._nursery: trio.Nursery | None = None
         self._server = Server(setup_of(config, pools), self._keep, self._sweeper)
         self._entrance, self._unix_entrance = entrances_of(config.server)
-        self._connections = Connections(_that_fit(config), self.metrics.refused)
-        self._admin_connections = Connections(ADMIN_CONNECTIONS, self.metrics.refused)
-        self._accepting: list[trio.CancelScope] = []
-        self._unix: list[tuple[Path, int]] = []  # socket files of ours, with their inodes
+        self._room = Room(config.server.limits.bodies_bytes)
+        self._sockets = Sockets(take_over=take_over)
+        self._connections = Connections(
+            connections_that_fit(config.server.limits.connections), self.metrics.refused
+        )
+        self._nursery: trio.Nursery | None = None
+        self._listening: Listening | None = None
+        self._admin_listening: Listening | None = None
+        self._ended = 0  # exchanges, since the start
 
     @property
     def embedded_models(self) -> list[str]:
         """The names by which engines in this process can be asked, the shortest first."""
-        names = self._server.setup.site.router.names()
-        return sorted((name for name in names if self._is_embedded(name)), key=len)
+        return embedded_models(self._server.setup.site.router)
 
     async def open(self, nursery: trio.Nursery) -> None:
         """Open every listener and start serving in `nursery`.
@@ -93,19 +115,45 @@ class Proxy:
         Raises:
             ConfigError: an address cannot be had.
         """
+        async with self._sockets.change(self.config) as listeners:
+            await self.start(nursery)
+            self.listen(listeners)
+
+    async def start(self, nursery: trio.Nursery) -> None:
+        """Start what runs beside the listeners in `nursery`."""
+        self._nursery = nursery
+        self._listening = Listening(self._connections, self._greeting, nursery)
+        admin = Admin(self._text, self._not_ready, lambda: _doors(self.config))
+        self._admin_listening = admin_listening(
+            admin, lambda: self.config.server.limits, self.metrics.refused, nursery
+        )
         nursery.start_soon(self._sweeper.sweep)
         await nursery.start(self._server.upstreams.run)
-        config = self.config.server
-        opened = [(text, sock) for text in config.listen for sock in await _bind(text)]
-        admin = await _bind(self.config.admin.listen) if self.config.admin.listen else []
-        for text, sock in opened:
-            self._listen(nursery, sock, self._handler(sock))
-            self.urls.append(_url(text, sock, tls=config.tls is not None))
-        for sock in admin:
-            self._listen(nursery, sock, self._admin().handle, drains=False)
-            self.admin_url = _url(self.config.admin.listen, sock)
-        self._nursery = nursery
         self._start_fetching()
+
+    def listen(self, listeners: Sequence[Listener]) -> None:
+        """Accept on `listeners` from now on, and on no others; they are ours to close."""
+        assert self._listening is not None
+        assert self._admin_listening is not None
+        write_seconds = self.config.server.limits.write_seconds
+        clients = [one for one in listeners if one.place.role == "clients"]
+        admin = [one for one in listeners if one.place.role == "admin"]
+        self._listening.listen([one.sock for one in clients], write_seconds)
+        self._admin_listening.listen([one.sock for one in admin], write_seconds)
+        self.urls = [url_of(one, tls=self.config.server.tls is not None) for one in clients]
+        self.admin_url = "".join(url_of(one) for one in admin[:1])
+
+    async def change(self, config: Config) -> None:
+        """Swap the configuration, listeners included: all of it, or on an error nothing.
+
+        Raises:
+            ConfigError: an address or a key cannot be had. The old configuration stays.
+        """
+        if config.server.workers != self.config.server.workers:
+            _log.warning("server.workers: a change from 1 needs a restart")
+        async with self._sockets.change(config) as listeners:
+            self.reload(config)
+            self.listen(listeners)
 
     def reload(self, config: Config) -> None:
         """Swap the configuration: exchanges under way keep the old one, listeners stay as they are.
@@ -123,9 +171,12 @@ class Proxy:
         if not (config.server.seal_key or keys_of(config)):
             new = replace(new, seal_key=old.seal_key)  # a random one lasts as long as the process
         self._server.setup = new
+        self._room.most = config.server.limits.bodies_bytes
         self._server.upstreams.renew()
         self._entrance, self._unix_entrance = entrances
         self.config = config
+        self._connections.most = connections_that_fit(config.server.limits.connections)
+        self._sweeper.period = _period(config)
         usable = [one for one in self._sources if one.key.ready_at("") < math.inf]
         fetched = {source.written: source.key.secret for source in usable}
         for source in sources:
@@ -134,30 +185,27 @@ class Proxy:
         self._sources = sources
         self._start_fetching()
 
-    async def drain(self) -> None:
+    async def drain(self) -> Drained:
         """Stop accepting, let exchanges end, and end the rest once `server.drain_seconds` are over."""
+        assert self._listening is not None
         self.draining = True
-        for scope in self._accepting:
-            scope.cancel()
+        before, cut = self._ended, 0
+        await self._listening.close()
         with trio.move_on_after(self.config.server.drain_seconds) as patience:
             await self._connections.drain()
         if patience.cancelled_caught:
-            _log.warning("drain: %d exchanges are ended", len(self._sweeper.runs))
+            cut = len(self._sweeper.runs)
             for run in tuple(self._sweeper.runs):
                 run.drain()
             with trio.move_on_after(1):
                 await self._connections.drain()
         self.close()
+        return Drained(max(0, self._ended - before - cut), cut)
 
     def close(self) -> None:
         """Let go of pooled connections and socket files."""
         self._server.upstreams.close()
-        for path, inode in self._unix:
-            # Another process may have put its own there meanwhile.
-            with suppress(FileNotFoundError):
-                if path.stat().st_ino == inode:
-                    path.unlink()
-        self._unix.clear()
+        self._sockets.close()
 
     def _start_fetching(self) -> None:
         """Fetch what the keys need in place of what was fetched until now."""
@@ -174,12 +222,8 @@ class Proxy:
                 for source in sources:
                     nursery.start_soon(keep_fresh, source.key, source.fetch, source.path)
 
-    def _is_embedded(self, model: str) -> bool:
-        if "*" in model:
-            return False
-        return self._server.setup.site.router.find(model)[0].upstream.engine is not None
-
     def _keep(self, record: Record) -> None:
+        self._ended += 1
         self.metrics.keep(record)
         if self._also_keep is not None:
             self._also_keep(record)
@@ -193,78 +237,37 @@ class Proxy:
             )
         _records.info("%s", record.line().decode())
 
-    def _handler(self, sock: socket.socket) -> Handler:
-        server = self.config.server
-        guarded = sock.family != socket.AF_UNIX and is_loopback(sock.getsockname()[0].encode())
-        doors = Doors(tuple(server.hosts), tuple(server.origins), guarded)
-        return partial(self._server.handle, doors=doors)
+    async def _handle(self, request: Request, response: Response, *, guarded: bool) -> None:
+        await self._server.handle(request, response, _doors(self.config, guarded=guarded))
 
-    def _entrance_of(self, sock: socket.socket, for_clients: bool) -> Entrance:
-        inside = sock.family == socket.AF_UNIX or not for_clients
-        return self._unix_entrance if inside else self._entrance
-
-    def _admin(self) -> Admin:
-        server = self.config.server
-        doors = Doors(tuple(server.hosts), tuple(server.origins))
-        return Admin(self.metrics, lambda: not self.draining, self._refresh, doors)
-
-    def _refresh(self) -> None:
-        self.metrics.connections.set(len(self._connections))
-        self.metrics.running.set(len(self._sweeper.runs))
-        self.metrics.upstream_connections.set(self._server.upstreams.open)
-
-    def _listen(
-        self, nursery: trio.Nursery, sock: socket.socket, handler: Handler, *, drains: bool = True
-    ) -> None:
-        if sock.family == socket.AF_UNIX:
-            path = Path(sock.getsockname())
-            self._unix.append((path, path.stat().st_ino))
-
-        connections = self._connections if drains else self._admin_connections
+    def _greeting(self, listener: socket.socket) -> Greet:
+        """Return what greets the connections of `listener`, by the configuration of their time."""
+        inside = listener.family == socket.AF_UNIX
+        handler = partial(self._handle, guarded=not inside and is_local(listener))
 
         async def greet(conn: Conn) -> AnyDownstream:
             limits = self.config.server.limits
-            serving = Serving(limits, handler, self._server.refuse)
-            return await welcome(conn, self._entrance_of(sock, drains), serving)
+            serving = Serving(limits, handler, self._server.refuse, self._room)
+            return await welcome(conn, self._unix_entrance if inside else self._entrance, serving)
 
-        async def accepting() -> None:
-            with sock, trio.CancelScope() as scope:
-                if drains:  # the admin pages tell how a drain goes
-                    self._accepting.append(scope)
-                await accept(
-                    sock, connections, greet, nursery.start_soon,
-                    self.config.server.limits.write_seconds,
-                )  # fmt: skip
+        return greet
 
-        nursery.start_soon(accepting)
+    def _not_ready(self) -> str:
+        return "draining" if self.draining else ""
 
+    async def _text(self) -> bytes:
+        return await trio.to_thread.run_sync(lambda: text_of(self.families()))
 
-async def _bind(text: str) -> list[socket.socket]:
-    address = parse_address(text)
-    try:
-        if isinstance(address, Tcp):
-            return await open_tcp(address.host, address.port)
-        return [open_unix(address.path)]
-    except OSError as error:
-        raise ConfigError(f"cannot listen on {text}: {error.strerror or error}") from error
+    def families(self) -> Families:
+        """Return the metrics of now."""
+        self.metrics.connections.set(len(self._connections))
+        self.metrics.running.set(len(self._sweeper.runs))
+        self.metrics.upstream_connections.set(self._server.upstreams.open)
+        return self.metrics.families()
 
 
-def _url(text: str, sock: socket.socket, *, tls: bool = False) -> str:
-    if sock.family == socket.AF_UNIX:
-        return text
-    host, port = sock.getsockname()[:2]
-    scheme = "https" if tls else "http"
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-
-
-def _that_fit(config: Config) -> int:
-    """Return how many client connections to take: as many as configured, if there are descriptors."""
-    wanted = config.server.limits.connections
-    fit = connections_that_fit(wanted)
-    if fit < wanted:
-        words = "server.limits.connections is %d, but the limit on open files leaves room for %d"
-        _log.warning(words, wanted, fit)
-    return fit
+def _doors(config: Config, *, guarded: bool = True) -> Doors:
+    return Doors(tuple(config.server.hosts), tuple(config.server.origins), guarded)
 
 
 def _period(config: Config) -> float:
@@ -358,15 +361,23 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-def main(config: Config, *, log_level: str, reload: Callable[[], Config]) -> int:
+def main(
+    config: Config, *, log_level: str, reload: Callable[[], Config], take_over: bool = False
+) -> int:
     """Serve until a signal ends it; return the exit code.
 
     SIGTERM and SIGINT drain, a second one exits at once; SIGHUP reads the configuration again.
+
+    Args:
+        config: the configuration.
+        log_level: what is logged.
+        reload: reads it again.
+        take_over: whether another rawproxy may have the addresses, and is about to drain.
     """
-    _set_up_logging(log_level)
+    logs.set_up(log_level)
     raise_limit()
     try:
-        return trio.run(_serve, config, reload)
+        return trio.run(_serve, config, log_level, reload, take_over)
     except BaseExceptionGroup as group:
         error = _first(group)
         if isinstance(error, ConfigError):
@@ -374,34 +385,51 @@ def main(config: Config, *, log_level: str, reload: Callable[[], Config]) -> int
         raise
 
 
-def _set_up_logging(level: str) -> None:
-    logging.basicConfig(
-        level=level.upper(),
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
+def _running(config: Config, log_level: str, *, take_over: bool) -> "Proxy | Supervisor":
+    """Return what serves `config`: this process, or several."""
+    if config.server.workers == 1:
+        return Proxy(config, take_over=take_over)
+    from rawproxy.app.workers import Supervisor
+
+    return Supervisor(config, log_level=log_level, take_over=take_over)
 
 
-async def _serve(config: Config, reload: Callable[[], Config]) -> int:
-    proxy = Proxy(config)
+async def _serve(
+    config: Config, log_level: str, reload: Callable[[], Config], take_over: bool
+) -> int:
+    notifier = Notifier(os.environ)
+    proxy = _running(config, log_level, take_over=take_over)
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
             await proxy.open(nursery)
-            for url in proxy.urls:
-                _say(f"listening on {url}")
-            if proxy.admin_url:
-                _say(f"admin on {proxy.admin_url}")
-            for model in proxy.embedded_models[:1]:
-                sys.stderr.write(_TRY_IT.format(url=proxy.urls[0], model=model))
+            _say_where(proxy)
+            notifier.ready(_status(proxy))
+            nursery.start_soon(notifier.keep_alive)
             async for number in signals:
                 if number == signal.SIGHUP:
-                    _reload(proxy, reload)
+                    await _reload(proxy, reload, notifier)
                 elif proxy.draining:
                     break
                 else:
+                    notifier.stopping()
                     nursery.start_soon(_drain, proxy, nursery.cancel_scope)
             nursery.cancel_scope.cancel()
+    proxy.close()
     return 0
+
+
+def _say_where(proxy: "Proxy | Supervisor") -> None:
+    for url in proxy.urls:
+        _say(f"listening on {url}")
+    if proxy.admin_url:
+        _say(f"admin on {proxy.admin_url}")
+    _tell_what_fits(proxy.config.server.limits.connections)
+    for model in proxy.embedded_models[:1]:
+        sys.stderr.write(_TRY_IT.format(url=proxy.urls[0], model=model))
+
+
+def _status(proxy: "Proxy | Supervisor") -> str:
+    return f"listening on {' '.join(proxy.urls)}"
 
 
 _TRY_IT = """
@@ -421,18 +449,41 @@ Try it:
 """
 
 
-async def _drain(proxy: Proxy, scope: trio.CancelScope) -> None:
-    await proxy.drain()
+def _tell_what_fits(wanted: int) -> None:
+    """Log that there are descriptors for fewer connections than `wanted`, if so."""
+    fit = connections_that_fit(wanted)
+    if fit < wanted:
+        words = "server.limits.connections is %d, but the limit on open files leaves room for %d"
+        _log.warning(words, wanted, fit)
+
+
+async def _drain(proxy: "Proxy | Supervisor", scope: trio.CancelScope) -> None:
+    began = trio.current_time()
+    drained = await proxy.drain()
+    _log.info(
+        "drained: %d exchanges ended by themselves, %d were cut, in %.1f s",
+        drained.ended, drained.cut, trio.current_time() - began,
+    )  # fmt: skip
     scope.cancel()
 
 
-def _reload(proxy: Proxy, reload: Callable[[], Config]) -> None:
+async def _reload(
+    proxy: "Proxy | Supervisor", reload: Callable[[], Config], notifier: Notifier
+) -> None:
+    if proxy.draining:
+        return
+    notifier.reloading()
+    before = proxy.urls
     try:
-        proxy.reload(reload())
+        await proxy.change(reload())
     except ConfigError as error:
         _log.error("the configuration stays as it was: %s", error)
     else:
         _log.info("the configuration was read again")
+        for url in proxy.urls:
+            if url not in before:
+                _say(f"listening on {url}")
+    notifier.ready(_status(proxy))
 
 
 def _say(text: str) -> None:

@@ -27,6 +27,7 @@ from rawproxy.dialects.events import (
 )
 from rawproxy.dialects.freeform import Unwrapper
 from rawproxy.dialects.reading import decode
+from rawproxy.dialects.tally import NO_CHOICES, with_choice
 from rawproxy.errors import UpstreamCut
 
 __all__ = ["Scribe"]
@@ -66,14 +67,14 @@ class Scribe:
     def __init__(self, back: Back) -> None:
         self._back = back
         self._blocks = 0
-        # Frozen, because they change seldom, and an empty set takes 216 bytes in each open stream.
+        # Frozen: an empty set of its own would take 216 bytes in each open stream.
         self._ids: frozenset[str] = frozenset()
         self._started = False
         self._running: dict[int, tuple[BlockKind, int]] = {}  # choice -> open text-like block
         self._tools: dict[tuple[int, object], _Tool] = {}  # open ones
-        self._used_tools: frozenset[int] = frozenset()  # choices that opened a tool
-        self._choices: frozenset[int] = frozenset()
-        self._stopped: frozenset[int] = frozenset()
+        self._used_tools = NO_CHOICES  # choices that opened a tool
+        self._choices = NO_CHOICES
+        self._stopped = NO_CHOICES
         self._usage = Usage()
         self.ended = False
 
@@ -113,7 +114,7 @@ class Scribe:
             return []
         events = [*self.start(), *self.close_text(choice), *self._close_whole_tools(choice)]
         self._running[choice] = (kind, self._blocks)
-        self._choices |= {choice}
+        self._choices = with_choice(self._choices, choice)
         events.append(Open(self._next(), kind, choice))
         return events
 
@@ -146,7 +147,7 @@ class Scribe:
         """
         if self._is_over(choice):
             return []
-        self._choices |= {choice}
+        self._choices = with_choice(self._choices, choice)
         before = [*self.start(), *self.close_tool(key, choice)]
         if name == self._back.forced_tool:
             self._tools[choice, key] = _Tool(key, -1, choice, is_json=False, unwrap=None)
@@ -154,7 +155,7 @@ class Scribe:
         known = self._back.tools.get(name)
         unwrap = Unwrapper() if known and known.kind == "freeform" != kind else None
         known = known or ToolName(name, namespace, kind)
-        self._used_tools |= {choice}
+        self._used_tools = with_choice(self._used_tools, choice)
         before += [*self.close_text(choice), *self._close_whole_tools(choice)]
         block = self._next()
         is_json = kind != "freeform"
@@ -213,8 +214,8 @@ class Scribe:
         """
         if self._is_over(choice):
             return []
-        self._choices |= {choice}
-        self._stopped |= {choice}
+        self._choices = with_choice(self._choices, choice)
+        self._stopped = with_choice(self._stopped, choice)
         events = [*self.start(), *self.close_text(choice)]
         for tool in [tool for tool in self._tools.values() if tool.choice == choice]:
             events += self.close_tool(tool.key, choice)

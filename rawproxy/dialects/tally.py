@@ -17,7 +17,21 @@ from rawproxy.dialects.events import (
     bears,
 )
 
-__all__ = ["Tally"]
+__all__ = ["NO_CHOICES", "Tally", "with_choice"]
+
+NO_CHOICES: frozenset[int] = frozenset()
+
+_FIRST = frozenset({0})
+
+
+def with_choice(choices: frozenset[int], choice: int) -> frozenset[int]:
+    """Return `choices` and `choice`.
+
+    A set takes 216 bytes, and each open stream has some: nearly all of them share one of these two.
+    """
+    if choice in choices:
+        return choices
+    return choices | {choice} if choices or choice else _FIRST
 
 
 class Tally:
@@ -34,9 +48,8 @@ class Tally:
 
     def __init__(self, choices: int = 1) -> None:
         self._asked = choices
-        # Frozen: an empty set takes 216 bytes, and there is a Tally for each open stream.
-        self._opened: frozenset[int] = frozenset()
-        self._stopped: frozenset[int] = frozenset()
+        self._opened = NO_CHOICES
+        self._stopped = NO_CHOICES
         self.bearing = False
         """Output was seen: the commit point."""
         self.ended = False
@@ -69,11 +82,11 @@ class Tally:
                 case Start(model=model):
                     self.model = model or self.model
                 case Open(choice=choice):
-                    self._opened |= {choice}
+                    self._opened = with_choice(self._opened, choice)
                 case Usage():
                     self.usage = event if self.usage is None else self.usage.merged(event)
                 case Stop(choice=choice):
-                    self._stopped |= {choice}
+                    self._stopped = with_choice(self._stopped, choice)
                     self.stop = event
                 case End():
                     self.ended = True

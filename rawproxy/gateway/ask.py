@@ -31,6 +31,7 @@ class Ask:
         wall: when it came, Unix seconds.
         given: what its path and header say of the call.
         counts: it asks for a count of its tokens, not for a reply.
+        sequence: how many requests this process had with it: wall clocks can be set back.
         credential: the client's own, in access mode `forward` only.
         vault: opens and packs the envelopes of this caller.
         client: the address it comes from, or `unix`.
@@ -47,6 +48,7 @@ class Ask:
     vault: Vault = field(default_factory=Vault)
     given: Given = NOTHING_GIVEN
     counts: bool = False
+    sequence: int = 0
     client: str = ""
     model: str = field(init=False, default="")
     stream: bool = field(init=False, default=False)

@@ -66,6 +66,10 @@ class Attempt:
     drops_usage: bool = False
     checked: Checked | None = None
 
+    def forget(self) -> None:
+        """Let go of what was sent: the reply goes out, and may take minutes."""
+        self.fields, self.body = [], b""
+
     def passes(self, ask: Ask) -> bool:
         """Return whether the client and the upstream speak one dialect."""
         return self.face is not None and self.face.dialect is ask.dialect

@@ -35,7 +35,7 @@ from rawproxy.gateway.ask import Ask
 from rawproxy.gateway.attempt import Attempt, attempt, voice
 from rawproxy.gateway.counting import COUNTERS
 from rawproxy.gateway.headers import kept_of_reply
-from rawproxy.gateway.keys import Key, Outcome
+from rawproxy.gateway.keys import Key, Outcome, without_secret
 from rawproxy.gateway.limits import Limits
 from rawproxy.gateway.liveness import Timing
 from rawproxy.gateway.record import AttemptNote, Record, estimated
@@ -152,7 +152,7 @@ class Exchange:
         self.ask = ask
         self._began = now
         self._candidates: list[Candidate] = []
-        self._tried: set[Key] = set()
+        self._tried: list[Key] = []
         self._tries = 0
         self._attempt: Attempt | None = None
         self._reply: _Reply | None = None
@@ -164,7 +164,8 @@ class Exchange:
         """Whether output went downstream: the commit."""
         self._failure: tuple[Fail, Answer | None] | None = None
         self.record = Record(
-            ask.id, ask.wall, caller=ask.caller.name, client_dialect=ask.dialect.NAME
+            ask.id, ask.wall, ask.sequence, client=ask.client, caller=ask.caller.name,
+            client_dialect=ask.dialect.NAME,
         )  # fmt: skip
 
     @property
@@ -241,7 +242,7 @@ class Exchange:
     def _try(self, made: Attempt) -> Step:
         self._tries += 1
         self._attempt, self._reply, self._pipe = made, None, None
-        self._tried.add(made.key)
+        self._tried.append(made.key)
         record = self.record
         record.upstream, record.model_used = made.candidate.upstream.name, made.candidate.model
         record.upstream_dialect = made.face.dialect.NAME if made.face else "events"
@@ -367,7 +368,7 @@ class Exchange:
         """Return what says that we are still here, before any output."""
         reply = self._reply if self.ask.dialect.KEEPALIVE_BEGINS else None
         pipe = reply.pipe if reply else None
-        if reply is not None and pipe is not None and reply.held:
+        if reply is not None and pipe is not None and (reply.held or self._begun):
             # What the upstream said so far goes first. No other one's beginning can follow it.
             self._begun = True
             said, reply.held = b"".join(reply.held), []
@@ -437,7 +438,7 @@ class Exchange:
         self._note_attempt("ok", reply.status)
         made.key.note(Outcome.OK, now)
         self._voice = None
-        made.body = b""
+        made.forget()
         self.ask.forget()
         passed = made.passes(self.ask) and not isinstance(pipe, TranslatePipe)
         kept = kept_of_reply(reply.fields, translated=not passed)
@@ -485,6 +486,8 @@ class Exchange:
         if made.key.secret:  # an upstream without keys has nothing that could rest
             made.key.note(found.key, now, model=made.candidate.model, retry_after=fail.retry_after)
         if self.output_sent or self._begun:
+            if not self.output_sent:  # at the commit it was noted
+                self._note_attempt(fail.kind, fail.status)
             self.record.outcome, self.record.why = "broken", fail.kind
             assert self._pipe is not None
             return Break(self._pipe.fail(shown(fail, found)))
@@ -500,7 +503,7 @@ class Exchange:
         """Decide on a reply with an error status; its body was read, or as much of it as came."""
         made = self._made()
         assert made.face is not None
-        body = b"".join(reply.held)
+        body = without_secret(b"".join(reply.held), made.key.secret)
         fail = made.face.dialect.read_error(reply.status, body)
         fail = with_retry_after(fail, self._retry_after(reply.fields))
         kept = kept_of_reply(reply.fields, translated=True)

@@ -3,6 +3,7 @@
 Layer: gateway. Knows the client paths; knows no sockets.
 """
 
+import math
 import re
 from typing import Literal
 from urllib.parse import unquote
@@ -170,8 +171,12 @@ def _only(head: RequestHead, method: bytes) -> None:
 
 def error_answer(error: RawproxyError, face: Face) -> Answer:
     """Return an error of ours in the words of a dialect."""
-    said = face.errors(client_fail(error))
-    return Answer(error.status, [(b"content-type", b"application/json"), *said.fields], said.body)
+    fail = client_fail(error)
+    said = face.errors(fail)
+    fields = [(b"content-type", b"application/json"), *said.fields]
+    if fail.retry_after is not None:
+        fields.append((b"retry-after", str(math.ceil(fail.retry_after)).encode()))
+    return Answer(error.status, fields, said.body)
 
 
 def local_answer(errand: Errand, router: Router, now: int) -> Answer:

@@ -30,6 +30,7 @@ __all__ = [
     "Outcome",
     "Secret",
     "is_fetched",
+    "without_secret",
 ]
 
 FIRST_REST = 5.0
@@ -68,6 +69,18 @@ class Secret(str):
 
     def __format__(self, spec: str) -> str:
         return format(repr(self), spec)
+
+
+SHORTEST_HIDDEN = 8
+"""Characters. What is shorter is no credential, and would be found in words that are none."""
+
+
+def without_secret(data: bytes, secret: Secret) -> bytes:
+    """Return what an upstream said, with `[key]` wherever it quotes a secret of ours, or a part between `:`."""
+    for part in (secret, *secret.split(":")):
+        if len(part) >= SHORTEST_HIDDEN:
+            data = data.replace(part.encode(), b"[key]")
+    return data
 
 
 def is_fetched(provider: str, secret: Secret) -> bool:

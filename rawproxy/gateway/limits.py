@@ -20,6 +20,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         head_fields: header fields of a request.
         head_seconds: from the first byte of a request to the end of its head.
         body_bytes: bytes of a request body.
+        bodies_bytes: bytes of all request bodies together, each until its exchange has ended.
         body_seconds: the longest gap between two pieces of a body.
         body_rate: bytes a second that a body has to average after the first `body_seconds`.
         idle_seconds: how long a connection may wait for its next request.
@@ -35,6 +36,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     head_fields: int = 100
     head_seconds: float = 10.0
     body_bytes: int = 33554432
+    bodies_bytes: int = 1073741824
     body_seconds: float = 10.0
     body_rate: float = 1000.0
     idle_seconds: float = 150.0

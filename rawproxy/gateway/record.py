@@ -32,14 +32,16 @@ class AttemptNote(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Record(msgspec.Struct):
-    """One exchange. Times in seconds unless the name says ms; `started` is Unix time.
+    """One exchange. Times in seconds unless the name says ms.
 
-    `client` is the address that it comes from (behind a load balancer the one in its PROXY header), or
-    `unix`.
+    `started` is Unix time, by a clock that may be set back; `sequence` counts the requests of this process
+    in the order in which they came. `client` is the address that it comes from (behind a load balancer
+    the one in its PROXY header), or `unix`.
     """
 
     exchange: str
     started: float
+    sequence: int = 0
     caller: str = ""
     client: str = ""
     client_dialect: str = ""

@@ -90,7 +90,7 @@ def with_retry_after(fail: Fail, seconds: float | None) -> Fail:
 
 
 _KIND_OF_STATUS: dict[int, FailKind] = {
-    401: "authentication", 403: "permission", 404: "not_found", 413: "too_large",
+    401: "authentication", 403: "permission", 404: "not_found", 413: "too_large", 503: "overloaded",
 }  # fmt: skip
 
 
@@ -99,4 +99,5 @@ def client_fail(error: RawproxyError) -> Fail:
     return Fail(
         _KIND_OF_STATUS.get(error.status, "invalid"), str(error), status=error.status,
         code=getattr(error, "code", None), param=getattr(error, "param", None),
+        retry_after=getattr(error, "retry_after", None),
     )  # fmt: skip

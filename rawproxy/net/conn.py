@@ -27,6 +27,10 @@ KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 30, 10, 3
 UNACKNOWLEDGED_SECONDS = 30.0
 """How long sent bytes may stay unacknowledged, and a window closed (RFC 9293 3.8.3)."""
 
+UNSENT_BYTES = 131072
+"""What the kernel takes of a connection before it has room to send it. By itself it takes megabytes: a
+client that reads nothing would have its upstream talk on, and a thousand of them fill the memory."""
+
 LONGEST_TIMEOUT = 86400.0
 """Seconds; the kernel counts milliseconds in 31 bits."""
 
@@ -47,6 +51,7 @@ def tune(sock: socket.socket, unacknowledged_seconds: float = UNACKNOWLEDGED_SEC
         ("TCP_KEEPIDLE", KEEPALIVE_IDLE),
         ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL),
         ("TCP_KEEPCNT", KEEPALIVE_COUNT),
+        ("TCP_NOTSENT_LOWAT", UNSENT_BYTES),
         ("TCP_USER_TIMEOUT", int(min(unacknowledged_seconds, LONGEST_TIMEOUT) * 1000)),
     ):
         if hasattr(socket, option):  # not every system has each of them

@@ -7,6 +7,8 @@ import trio
 
 from rawproxy.errors import HttpError
 from rawproxy.gateway.limits import Limits
+from rawproxy.gateway.room import Room, Share
+from rawproxy.net.body import collect
 from rawproxy.net.conn import Conn
 from rawproxy.net.response import ClientGone, Handler, Refuse, Request, Response
 from rawproxy.wire.http import Body, End, Fields, HttpEvent, RequestHead
@@ -24,6 +26,9 @@ __all__ = ["Downstream", "Http1Response"]
 PIPELINED_BYTES = 65536
 """Bytes of later requests that are read while one is served; after them the client has to wait."""
 
+
+RECENT_SECONDS = 1.0
+"""A connection that was in use so recently may have a request on its way: a drain waits for it."""
 
 WATCH_SECONDS = 0.25
 """How often a client that has sent too much ahead is looked at: its socket is not read any more."""
@@ -102,6 +107,7 @@ class Downstream:
         limits: what a client may take.
         handler: serves one request; cancelled when the connection ends.
         refuse: writes the answer to a request that broke HTTP, or a limit.
+        room: counts the bodies of all connections.
     """
 
     def __init__(
@@ -110,72 +116,87 @@ class Downstream:
         limits: Limits,
         handler: Handler,
         refuse: Refuse,
+        room: Room,
     ) -> None:
         self.conn = conn
         self._limits = limits
         self._handler = handler
         self._refuse = refuse
+        self._room = room
         self._reader = RequestReader(
             HeadLimits(limits.head_bytes, limits.head_fields, limits.body_bytes)
         )
         self._events: list[HttpEvent] = []
-        self.idle_scope: trio.CancelScope | None = None
-        """Set while the connection waits for a request: a drain may cancel it there."""
-        self.draining = False
+        self._idle_scope: trio.CancelScope | None = None  # while it waits for a request
+        self._idle_since = trio.current_time()
+        self._draining = False
+        self._response: Http1Response | None = None
         self._served = 0
-
-    def drain(self) -> None:
-        """Take no new requests, and close when the one that runs is done."""
-        self.draining = True
-        if self.idle_scope is not None:
-            self.idle_scope.cancel()
 
     async def serve(self) -> None:
         """Serve requests until one side closes."""
         try:
-            while not self.draining and await self._one():
-                pass
+            while await self._one():
+                self._idle_since = trio.current_time()
+                if self._reader.buffered:  # the next request is here already: others come first
+                    await trio.lowlevel.checkpoint()
         except (ClientGone, OSError):
             pass
         finally:
             self.conn.close()
 
+    def drain(self) -> None:
+        """Serve what is under way and no more; one that waits for a request is closed."""
+        self._draining = True
+        if self._response is not None and not self._response.begun:
+            self._response.keep_alive = False
+        if self._idle_scope is not None:
+            self._idle_scope.deadline = self._idle_until()
+
+    def _idle_until(self) -> float:
+        seconds = self._limits.idle_seconds
+        return self._idle_since + (min(seconds, RECENT_SECONDS) if self._draining else seconds)
+
     async def _one(self) -> bool:
         """Serve one request; return whether another may follow."""
-        try:
-            if self._served:
-                self._events = self._reader.next()
-            request = await self._request()
-        except HttpError as error:
-            await self._answer_broken(error)
-            return False
-        self._served += 1
-        if request is None:
-            return False
-        last = self._served >= self._limits.requests_per_connection
-        keep = self._reader.keep_alive and not last and not self.draining
-        response = self._response(request.head, keep_alive=keep)
-        await self._handler(request, response)
-        return response.keep_alive and not self.conn.closed
+        with self._room.share() as share:
+            try:
+                if self._served:
+                    self._events = self._reader.next()
+                request = await self._request(share)
+            except HttpError as error:
+                await self._answer_broken(error)
+                return False
+            self._served += 1
+            if request is None:
+                return False
+            last = self._served >= self._limits.requests_per_connection
+            keep = self._reader.keep_alive and not last and not self._draining
+            self._response = response = self._respond(request.head, keep_alive=keep)
+            await self._handler(request, response)
+            return response.keep_alive and not self.conn.closed
 
-    async def _request(self) -> Request | None:
+    async def _request(self, share: Share) -> Request | None:
         """Return the next request; None when the client has no more."""
         head = await self._head()
         if head is None:
             return None
         if self._reader.wants_continue and not self._ended():
             await self.conn.send(CONTINUE)
-        return Request(head, await self._body(), self.conn.peer)
+        body = await collect(self._piece, self._limits, share)
+        return Request(head, body, self.conn.peer)
 
     async def _head(self) -> RequestHead | None:
         limits = self._limits
         with trio.CancelScope() as scope:
-            self.idle_scope = scope
             if self._reader.idle and not self._events:
-                scope.deadline = trio.current_time() + limits.idle_seconds
-                if not await self._more():
-                    return None
-            self.idle_scope = None
+                self._idle_scope = scope
+                scope.deadline = self._idle_until()
+                try:
+                    if not await self._more():
+                        return None
+                finally:
+                    self._idle_scope = None
             # Its first byte is here. From now on the client is in debt.
             scope.deadline = trio.current_time() + limits.head_seconds
             while not self._events:
@@ -189,33 +210,19 @@ class Downstream:
         assert isinstance(head, RequestHead)
         return head
 
-    async def _body(self) -> bytes:
-        parts: list[bytes] = []
-        size = 0
-        began = trio.current_time()
+    async def _piece(self) -> bytes:
+        """Return the next bytes of the body; b"" at its end."""
         while True:
-            for event in self._events:
-                if isinstance(event, Body):
-                    parts.append(event.data)
-                    size += len(event.data)
-            if self._ended():
-                return b"".join(parts)
-            self._check_rate(size, trio.current_time() - began)
-            self._events = []
-            with trio.move_on_after(self._limits.body_seconds) as scope:
-                if not await self._more():
-                    raise HttpError("the connection ended inside a request body")
-            if scope.cancelled_caught:
-                gap = self._limits.body_seconds
-                raise HttpError(f"nothing of the request body came for {gap:g} s", status=408)
+            ended = self._ended()
+            data = b"".join(event.data for event in self._events if isinstance(event, Body))
+            self._events = self._events[-1:] if ended else []
+            if data or ended:
+                return data
+            if not await self._more():
+                raise HttpError("the connection ended inside a request body")
 
     def _ended(self) -> bool:
         return bool(self._events) and isinstance(self._events[-1], End)
-
-    def _check_rate(self, size: int, seconds: float) -> None:
-        rate = self._limits.body_rate
-        if seconds > self._limits.body_seconds and size < rate * seconds:
-            raise HttpError(f"the request body came slower than {rate:g} bytes/s", status=408)
 
     async def _more(self) -> bool:
         """Read once; False at the end of the connection."""
@@ -229,9 +236,9 @@ class Downstream:
     async def _answer_broken(self, error: HttpError) -> None:
         # Where the head could not be read, its path is not known either.
         head = self._reader.head or RequestHead(b"GET", b"/", [])
-        await self._refuse(error, head, self._response(head, keep_alive=False))
+        await self._refuse(error, head, self._respond(head, keep_alive=False))
 
-    def _response(self, head: RequestHead, *, keep_alive: bool) -> Http1Response:
+    def _respond(self, head: RequestHead, *, keep_alive: bool) -> Http1Response:
         limit = self._limits.write_seconds
         return Http1Response(
             self.conn, self._reader, head, keep_alive=keep_alive, write_seconds=limit

@@ -11,6 +11,8 @@ import trio
 
 from rawproxy.errors import HttpError, WireError
 from rawproxy.gateway.limits import Limits
+from rawproxy.gateway.room import Room
+from rawproxy.net.body import collect
 from rawproxy.net.conn import Conn
 from rawproxy.net.mux import INTERNAL_ERROR, NO_ERROR, Lane, LaneReset, Mux
 from rawproxy.net.response import ClientGone, Handler, Refuse, Request, Response
@@ -72,6 +74,7 @@ class Http2Downstream:
         limits: what a client may take.
         handler: serves one request; cancelled when the connection ends.
         refuse: writes the answer to a request that broke HTTP, or a limit.
+        room: counts the bodies of all connections.
     """
 
     def __init__(
@@ -80,11 +83,13 @@ class Http2Downstream:
         limits: Limits,
         handler: Handler,
         refuse: Refuse,
+        room: Room,
     ) -> None:
         self.conn = conn
         self._limits = limits
         self._handler = handler
         self._refuse = refuse
+        self._room = room
         self._wire = Http2Server(
             HeadLimits(limits.head_bytes, limits.head_fields, limits.body_bytes),
             streams=limits.streams_per_connection,
@@ -169,12 +174,13 @@ class Http2Downstream:
         response = Http2Response(lane, self._wire, head, write_seconds=limit)
         code = INTERNAL_ERROR
         try:
-            try:
-                request = Request(head, await self._body(lane), self.conn.peer)
-            except HttpError as error:
-                await self._refuse(error, head, response)
-            else:
-                await self._handler(request, response)
+            with self._room.share() as share:
+                try:
+                    body = await collect(lane.receive, self._limits, share)
+                except HttpError as error:
+                    await self._refuse(error, head, response)
+                else:
+                    await self._handler(Request(head, body, self.conn.peer), response)
             code = NO_ERROR  # what the client has not sent yet of its body is not wanted
         except (ClientGone, LaneReset):
             pass
@@ -183,22 +189,3 @@ class Http2Downstream:
         finally:
             self._mux.forget(lane, code)
             self._rearm()
-
-    async def _body(self, lane: Lane) -> bytes:
-        limits = self._limits
-        parts: list[bytes] = []
-        size, began = 0, trio.current_time()
-        while True:
-            with trio.move_on_after(limits.body_seconds) as scope:
-                data = await lane.receive()
-                if not data:
-                    return b"".join(parts)
-                parts.append(data)
-                size += len(data)
-            if scope.cancelled_caught:
-                gap = limits.body_seconds
-                raise HttpError(f"nothing of the request body came for {gap:g} s", status=408)
-            seconds = trio.current_time() - began
-            if seconds > limits.body_seconds and size < limits.body_rate * seconds:
-                rate = limits.body_rate
-                raise HttpError(f"the request body came slower than {rate:g} bytes/s", status=408)

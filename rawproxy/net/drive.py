@@ -75,26 +75,32 @@ class Run:
         self._attempt_scope: trio.CancelScope | None = None
         self._late: Due | str | None = None  # why the attempt's scope was cancelled
         self._outcome: Outcome | None = None  # why the whole scope was
+        self._unclean = False  # the body has to end as no framing promised
         self._ended = False
         response.clocks = clocks
 
     async def run(self) -> None:
         """Run the exchange to its end."""
+        done = False
         with self._scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._watch)
-                try:
-                    await self._steps()
-                except ClientGone:
-                    self._outcome = "client_gone"
-                except Exception:
-                    # A bug of ours. It costs this exchange, and no other one.
-                    _log.exception("exchange %s", self._exchange.ask.id)
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._watch)
+                    try:
+                        await self._steps()
+                    except ClientGone:
+                        self._outcome = "client_gone"
+                    done = True
+                    nursery.cancel_scope.cancel()
+            except Exception:
+                # A bug of ours. It costs this exchange, and no other one.
+                _log.exception("exchange %s", self._exchange.ask.id)
+                if not done:
                     await self._crash()
-                nursery.cancel_scope.cancel()
         if self._outcome == "client_gone" and self._response.flushed and self._exchange.on_left():
             self._outcome = None
-        if self._outcome is not None or self._response.gone:
+        # Not before: closing a socket under the watcher is a fault that it would tell.
+        if self._unclean or self._outcome is not None or self._response.gone:
             self._response.abort()
         self._ended = True
 
@@ -114,7 +120,7 @@ class Run:
             else:
                 await self._break(step.parts if isinstance(step, Break) else [])
         except Exception:
-            self._response.abort()
+            self._unclean = True
 
     # -- steps
 
@@ -162,7 +168,7 @@ class Run:
             await self._response.finish(parts)
             self._response.keep_alive = False
         else:
-            self._response.abort()
+            self._unclean = True
 
     async def _attempt(self, attempt: Attempt) -> Step:
         """Run one attempt until the exchange wants something else."""
@@ -265,6 +271,11 @@ class Run:
         else:
             self._interrupt(DRAINED)
 
+    def give_up(self) -> None:
+        """End the exchange without a word: a fault of ours has left it without clocks."""
+        self._outcome = "internal"
+        self._scope.cancel()
+
     def _interrupt(self, why: Due | str) -> None:
         if self._attempt_scope is not None and self._late is None:
             self._late = why
@@ -288,18 +299,25 @@ class Sweeper:
     """
 
     def __init__(self, period: float, upstreams: Upstreams) -> None:
-        self._period = period
+        self.period = period
         self.upstreams = upstreams
         self.runs: set[Run] = set()
 
     async def sweep(self) -> None:
         """Run until cancelled."""
         while True:
-            await trio.sleep(self._period)
-            now = trio.current_time()
-            for run in tuple(self.runs):
-                try:
-                    run.tick(now)
-                except Exception:  # a bug of ours in one exchange stops no other one's clocks
-                    _log.exception("tick")
-            self.upstreams.sweep(now)
+            try:
+                await trio.sleep(self.period)
+                now = trio.current_time()
+                for run in tuple(self.runs):
+                    self._tick(run, now)
+                self.upstreams.sweep(now)
+            except Exception:  # without clocks nothing of anybody would ever end
+                _log.exception("sweep")
+
+    def _tick(self, run: Run, now: float) -> None:
+        try:
+            run.tick(now)
+        except Exception:  # a bug of ours in one exchange stops no other one's clocks
+            _log.exception("tick")
+            run.give_up()

@@ -5,14 +5,18 @@ outlives a cancel: a few dead name servers would block every other use of thread
 """
 
 import ipaddress
+import logging
 import socket
 from collections.abc import Awaitable, Callable
 
 import trio
 
-from rawproxy.errors import UpstreamConnectError
+from rawproxy.errors import Exhausted, UpstreamConnectError
+from rawproxy.net.conn import SCARCE
 
 __all__ = ["NEGATIVE_SECONDS", "POSITIVE_SECONDS", "THREADS", "Resolver"]
+
+_log = logging.getLogger("rawproxy")
 
 THREADS = 16
 """Look-ups at the same time; each may hang for as long as the system's resolver does."""
@@ -48,7 +52,8 @@ class Resolver:
     ) -> None:
         self._lookup = lookup
         self._limiter: trio.CapacityLimiter | None = None
-        self._cache: dict[str, tuple[float, list[Address]]] = {}
+        # None: there was nothing left to ask with; that is not kept.
+        self._cache: dict[str, tuple[float, list[Address] | None]] = {}
         self._asking: dict[str, trio.Event] = {}
 
     async def resolve(self, host: str) -> list[Address]:
@@ -56,14 +61,17 @@ class Resolver:
 
         Raises:
             UpstreamConnectError: it has none, or only such as no upstream has (link-local, multicast).
+            Exhausted: there is no descriptor or memory to ask with.
         """
         literal = _literal(host)
         if literal is not None:
             return [literal]
-        until, addresses = self._cache.get(host, (0.0, []))
+        until, addresses = self._cache.get(host, (0.0, None))
         if trio.current_time() >= until:
             await self._asked(host).wait()
             _, addresses = self._cache[host]
+        if addresses is None:
+            raise Exhausted("the proxy is out of descriptors or memory")
         if not addresses:
             raise UpstreamConnectError("the upstream's name has no address")
         return addresses
@@ -83,14 +91,17 @@ class Resolver:
     async def _ask(self, host: str) -> None:
         if self._limiter is None:
             self._limiter = trio.CapacityLimiter(THREADS)
-        addresses: list[Address] = []
+        addresses: list[Address] | None = []
         try:
             found = await self._lookup(host, self._limiter)
             addresses = [address for address in dict.fromkeys(found) if _usable(address[1])]
-        except (OSError, ValueError):  # no such name, or none at all
-            pass
+        except (OSError, ValueError) as error:  # no such name, or none at all
+            if isinstance(error, OSError) and error.errno in SCARCE:
+                addresses = None
+        except Exception:  # no thread, say: this task is nobody's own, and would end the program
+            _log.exception("a look-up failed by a fault of ours")
         finally:
-            keep = POSITIVE_SECONDS if addresses else NEGATIVE_SECONDS
+            keep = POSITIVE_SECONDS if addresses else NEGATIVE_SECONDS if addresses == [] else 0.0
             self._cache[host] = (trio.current_time() + keep, addresses)
             self._asking.pop(host).set()
 

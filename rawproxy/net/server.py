@@ -3,6 +3,7 @@
 Layer: net. The rules are gateway's; this file asks them in order and runs what comes out.
 """
 
+import itertools
 import logging
 import secrets
 import time
@@ -55,6 +56,7 @@ class Server:
         self.setup = setup
         self._keep = keep
         self._sweeper = sweeper
+        self._numbers = itertools.count(1)
         self.upstreams = sweeper.upstreams
 
     async def handle(self, request: Request, response: Response, doors: Doors) -> None:
@@ -92,6 +94,7 @@ class Server:
             time.time(),  # noqa: TID251 - a stamp for the record; no clock runs by it
             fields=head.fields, query=head.query, caller=caller, given=found.given,
             counts=found.what == "count",
+            sequence=next(self._numbers),
             credential=caller.key if forwards else None, vault=Vault(setup.seal_key, caller.name),
             client=request.client,
         )  # fmt: skip
@@ -109,9 +112,13 @@ class Server:
             await run.run()
         finally:
             self._sweeper.runs.discard(run)
-            self._keep(run.record())
+            try:
+                self._keep(run.record())
+            except Exception:  # the reply has gone out, and another may follow
+                _log.exception("the record of exchange %s is lost", ask.id)
 
-    async def refuse(self, error: HttpError, head: RequestHead, response: Response) -> None:
+    @staticmethod
+    async def refuse(error: HttpError, head: RequestHead, response: Response) -> None:
         """Answer a request that broke HTTP or a limit; the connection is closed after it."""
         await _answer(response, error_answer(error, _near(head)))
 

@@ -342,9 +342,12 @@ class Upstreams:
             # 30 to 100 ms each: built once, shared.
             try:
                 context = self._contexts[known] = client_context(*place.files)
-            except ConfigError as error:  # they were there when the configuration was read
+            except (
+                ConfigError,
+                OSError,
+            ) as error:  # they were there when the configuration was read
                 words = "the files of certificates for the upstream cannot be read"
-                raise UpstreamConnectError(words) from error
+                raise _unreachable(error.__cause__ or error, words) from error
             context.set_alpn_protocols([H2, HTTP1] if place.http2 else [HTTP1])
         return Tls(context, server_side=False, server_name=place.host)
 
@@ -435,10 +438,12 @@ async def _connected(family: socket.AddressFamily, address: tuple[str, int]) -> 
     return sock
 
 
-def _unreachable(why: Exception | None) -> UpstreamError:
+def _unreachable(
+    why: BaseException | None, words: str = "the upstream cannot be reached"
+) -> UpstreamError:
     if isinstance(why, OSError) and why.errno in SCARCE:
         return Exhausted("the proxy is out of descriptors or memory")
-    return UpstreamConnectError("the upstream cannot be reached")
+    return UpstreamConnectError(words)
 
 
 def _tls_words(error: Exception) -> str:

@@ -59,7 +59,7 @@ class Http2Reply:
         try:
             data = await self._lane.receive()
         except (LaneReset, HttpError) as error:
-            raise _as_upstream_error(error) from error
+            raise _as_upstream_error(error, begun=True) from error
         self.ended = not data
         return data
 
@@ -202,10 +202,11 @@ class Http2Link:
             self._scope.cancel()
 
 
-def _as_upstream_error(error: LaneReset | HttpError) -> UpstreamError:
+def _as_upstream_error(error: LaneReset | HttpError, *, begun: bool = False) -> UpstreamError:
+    """Return what it is to an exchange. `begun`: an answer was there, so the request was processed."""
     if isinstance(error, HttpError):
         return UpstreamNonsense(f"the upstream's HTTP is broken: {error}")
-    if error.code == REFUSED_STREAM:
+    if error.code == REFUSED_STREAM and not begun:
         return NotProcessed("the upstream did not process the request")
     if error.code == LOST:
         return UpstreamCut("the upstream closed the connection before its reply was whole")

@@ -15,6 +15,7 @@ import trio
 
 from rawproxy.errors import WireError
 from rawproxy.gateway.limits import Limits
+from rawproxy.gateway.room import Room
 from rawproxy.net.conn import Conn
 from rawproxy.net.downstream import Downstream
 from rawproxy.net.downstream_http2 import Http2Downstream
@@ -91,11 +92,13 @@ class Serving:
         limits: what one client may take.
         handler: serves a request.
         refuse: writes the answer to a request that broke HTTP, or a limit.
+        room: counts the request bodies of all connections.
     """
 
     limits: Limits
     handler: Handler
     refuse: Refuse
+    room: Room
 
 
 async def welcome(conn: Conn, entrance: Entrance, serving: Serving) -> AnyDownstream:
@@ -125,7 +128,7 @@ async def speak(conn: Conn, serving: Serving) -> AnyDownstream:
     """
     protocol = conn.protocol or await _sniff(conn, serving.limits)
     kind = Http2Downstream if protocol == "h2" else Downstream
-    return kind(conn, serving.limits, serving.handler, serving.refuse)
+    return kind(conn, serving.limits, serving.handler, serving.refuse, serving.room)
 
 
 async def _sniff(conn: Conn, limits: Limits) -> str:

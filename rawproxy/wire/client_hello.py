@@ -7,10 +7,14 @@ Python's own `sni_callback` is not used: a name that is not ASCII ends, with the
 standard error (`sys.unraisablehook`), past every log.
 """
 
-__all__ = ["LONGEST", "server_name"]
+__all__ = ["LONGEST", "MOST_RECORDS", "server_name"]
 
 LONGEST = 16384
 """Bytes of a ClientHello that are looked at. Those of browsers with post-quantum keys have 2,000."""
+
+MOST_RECORDS = 32
+"""Records that a ClientHello may come in. Real ones have one or two; a thousand that trickle in would be
+read anew with each byte."""
 
 _HANDSHAKE, _CLIENT_HELLO = 22, 1
 _SERVER_NAME, _HOST_NAME = 0, 0
@@ -49,11 +53,11 @@ def server_name(data: bytes) -> str | None:
 
     Args:
         data: all bytes of the connection so far. What begins no ClientHello, or a broken one, or one
-            past LONGEST, asks for no name.
+            past LONGEST or MOST_RECORDS, asks for no name.
     """
     message = b""
     records = _Bytes(data)
-    while records:
+    for _ in range(MOST_RECORDS):
         try:
             if records.number(1) != _HANDSHAKE:
                 return ""
@@ -65,7 +69,7 @@ def server_name(data: bytes) -> str | None:
         whole = _whole(message)
         if whole is not None:
             return _name(whole)
-    return None if len(data) <= LONGEST else ""
+    return ""
 
 
 def _whole(message: bytes) -> bytes | None:

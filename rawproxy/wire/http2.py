@@ -15,18 +15,18 @@ that is the backpressure.
 from h2.errors import ErrorCodes
 
 from rawproxy.errors import HttpError
-from rawproxy.wire import h2frames as frames
-from rawproxy.wire.h2events import Events, Http2Error, Refused
-from rawproxy.wire.h2frames import LAST_STREAM, Frame, frame_header
-from rawproxy.wire.h2heads import (
+from rawproxy.wire.h2 import frames
+from rawproxy.wire.h2.events import Events, Http2Error, Refused
+from rawproxy.wire.h2.frames import LAST_STREAM, Frame, frame_header
+from rawproxy.wire.h2.heads import (
     Malformed,
     read_request,
     read_response,
     write_request,
     write_response,
 )
-from rawproxy.wire.h2side import Side
-from rawproxy.wire.h2stream import MAX_STREAMS, Stream
+from rawproxy.wire.h2.side import Side
+from rawproxy.wire.h2.stream import MAX_STREAMS, Stream
 from rawproxy.wire.http import Fields, RequestHead
 from rawproxy.wire.http1 import MAX_INTERIM, Limits
 from rawproxy.wire.terms import Terms
@@ -68,8 +68,8 @@ class Http2Server(Side):
 
     @property
     def done(self) -> bool:
-        """Whether nothing more can come: drained, or given up by the client, and no stream open."""
-        return not self._streams and (self._last is not None or self.gone)
+        """Whether the connection can be closed: it is gone, or drained, and no stream is open."""
+        return self.gone or (self._last is not None and not self._streams)
 
     def head(self, stream: int, status: int, fields: Fields, *, end: bool = False) -> None:
         """Send a response's head; harmless when the stream is gone.
@@ -222,7 +222,7 @@ class Http2Client(Side):
     @property
     def usable(self) -> bool:
         """Whether requests may still be opened, now or when others have ended."""
-        return not self.gone and self._next <= LAST_STREAM
+        return self._failure is None and self.goaway is None and self._next <= LAST_STREAM
 
     @property
     def settled(self) -> bool:

@@ -1,7 +1,7 @@
 """What the fields of a head say of its body and its connection, the same for every HTTP version.
 
 Layer: wire. Knows the few fields that decide how a message is read. Knows no head as bytes: those
-are read in `heads` (HTTP/1.1) and `h2heads` (HTTP/2).
+are read in `heads` (HTTP/1.1) and `h2.heads` (HTTP/2).
 Spec:  https://www.rfc-editor.org/rfc/rfc9110 and https://www.rfc-editor.org/rfc/rfc9112#section-6
 """
 

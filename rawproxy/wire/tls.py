@@ -28,8 +28,9 @@ READ_BYTES = 65536
 """Bytes asked of OpenSSL at once. It gives one record at a time, which is at most 16 KiB."""
 
 ANSWER_BYTES = 65536
-"""Bytes that a peer may make us answer after the handshake, in the whole life of a connection: 2,400
-requests for new keys (RFC 8446 4.6.3). A peer that means well makes one in 24 million records."""
+"""Bytes that a peer may make us answer after the handshake, in the whole life of a connection: alerts
+that refuse 2,000 renegotiations (RFC 5246 7.2.2), or new keys (RFC 8446 4.6.3). A peer that means well
+asks for nothing, or for new keys once in 24 million records."""
 
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """Of TLS 1.2: forward secrecy and AEAD only (RFC 9325 4.2). TLS 1.3 has no others."""
@@ -70,7 +71,8 @@ class Tls:
         self.ended = False
         """Whether the peer has said that nothing more will come (close_notify)."""
         self._fault: WireError | None = None
-        self._may_answer = ANSWER_BYTES
+        self.may_answer = ANSWER_BYTES
+        """Bytes of answers that the peer may still ask for."""
 
     @property
     def alpn(self) -> str | None:
@@ -138,8 +140,8 @@ class Tls:
         """
         data = self._outgoing.read()
         if self.handshaken and data:
-            self._may_answer -= len(data)
-            if self._may_answer < 0:
+            self.may_answer -= len(data)
+            if self.may_answer < 0:
                 raise WireError(f"TLS: more than {ANSWER_BYTES} bytes of answers were asked for")
         return data
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rawproxy.app.address import Tcp, Unix, parse_address
+from rawproxy.app.address import Address, Inherited, Systemd, Tcp, Unix, parse_address
 
 
 @pytest.mark.parametrize(
@@ -13,9 +13,11 @@ from rawproxy.app.address import Tcp, Unix, parse_address
         ("proxy-1.example_net.org:65535", Tcp("proxy-1.example_net.org", 65535)),
         ("unix:/run/proxy.sock", Unix("/run/proxy.sock")),
         ("unix:relative.sock", Unix("relative.sock")),
+        ("fd:3", Inherited(3)),
+        ("systemd:", Systemd()),
     ],
 )
-def test_addresses(text: str, expected: Tcp | Unix) -> None:
+def test_addresses(text: str, expected: Address) -> None:
     assert parse_address(text) == expected
 
 
@@ -25,7 +27,7 @@ def test_addresses(text: str, expected: Tcp | Unix) -> None:
         "", "8080", ":8080", "localhost", "localhost:", "localhost:http", "localhost:65536",
         "localhost:123456", "::1:8080", "[::1]", "[localhost]:80", "[]:80", "*:80", "a b:80",
         "http://localhost:80", "localhost:80/", "localhost:-1", "localhost:80\n",
-        "unix:", "unix:/a\0b", "fd:3", "systemd:", "unix:/" + "a" * 107,
+        "unix:", "unix:/a\0b", "fd:", "fd:-1", "fd:x", "fd:12345678", "systemd:3", "systemd", "unix:/" + "a" * 107,
     ],
 )  # fmt: skip
 def test_what_is_no_address(text: str) -> None:
@@ -45,6 +47,8 @@ def test_what_is_no_address(text: str) -> None:
         ("192.168.0.1:80", False, "http://192.168.0.1:80"),
         ("example.org:80", False, "http://example.org:80"),
         ("unix:/a.sock", True, "unix:/a.sock"),
+        ("fd:3", True, "fd:3"),  # whoever opens it looks closer
+        ("systemd:", True, "systemd:"),
     ],
 )
 def test_who_can_reach_it(text: str, local: bool, url: str) -> None:

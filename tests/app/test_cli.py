@@ -96,7 +96,7 @@ def test_nothing_asked_for_shows_the_help() -> None:
     [
         ["nonsense"],
         ["version", "--nonsense"],
-        ["serve", "--workers", "2"],
+        ["serve", "--workers", "0"],
         ["serve", "--log-level", "loud"],
         ["validate"],
         ["validate", "--dialect", "openai"],
@@ -173,12 +173,14 @@ def test_every_fault_is_a_line(tmp_path: Path, command: str) -> None:
 
 def serving(
     monkeypatch: pytest.MonkeyPatch, result: int | BaseException
-) -> list[tuple[Config, str, Config]]:
+) -> list[tuple[Config, str, Config, bool]]:
     """Put a server that ends at once in place of the real one; return what it will be called with."""
-    calls: list[tuple[Config, str, Config]] = []
+    calls: list[tuple[Config, str, Config, bool]] = []
 
-    def main(config: Config, *, log_level: str, reload: Callable[[], Config]) -> int:
-        calls.append((config, log_level, reload()))
+    def main(
+        config: Config, *, log_level: str, reload: Callable[[], Config], take_over: bool
+    ) -> int:
+        calls.append((config, log_level, reload(), take_over))
         if isinstance(result, BaseException):
             raise result
         return result
@@ -200,11 +202,15 @@ def test_serve_takes_the_command_line_over_the_file(
         "[::1]:0",
         "--admin",
         "off",
+        "--workers",
+        "3",
+        "--take-over",
         "--log-level",
         "DEBUG",
     )
     assert (result.exit_code, result.output) == (0, "")
-    ((config, level, again),) = calls
+    ((config, level, again, take_over),) = calls
+    assert (config.server.workers, take_over) == (3, True)
     assert (config.server.listen, config.server.drain_seconds) == (("localhost:0", "[::1]:0"), 7.0)
     assert (config.admin.listen, level, again) == ("", "debug", config)
 
@@ -213,6 +219,7 @@ def test_serve_hands_on_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = serving(monkeypatch, 5)
     assert run("serve").exit_code == 5
     assert (calls[0][0].admin.listen, calls[0][1]) == ("127.0.0.1:8081", "info")
+    assert (calls[0][0].server.workers, calls[0][3]) == (1, False)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
 """Metrics are made of records only."""
 
-from rawproxy.app.metrics import Metrics
+import msgspec
+from prometheus_client import generate_latest
+
+from rawproxy.app.metrics import Families, Metrics, lasting, merge, of_workers, text_of
 from rawproxy.gateway.record import AttemptNote, Record
 
 
@@ -14,7 +17,7 @@ def test_a_record_is_counted_everywhere() -> None:
             duration_ms=2000.0,
         )
     )  # fmt: skip
-    text = metrics.text().decode()
+    text = text_of(metrics.families()).decode()
     for line in (
         'rawproxy_exchanges_total{client_dialect="openai_chat",outcome="broken",upstream="a"} 1.0',
         'rawproxy_exchange_seconds_sum{upstream="a"} 2.0',
@@ -31,6 +34,71 @@ def test_a_record_is_counted_everywhere() -> None:
 def test_what_was_not_there_is_not_counted() -> None:
     metrics = Metrics()
     metrics.keep(Record("rp_1", 0.0))
-    text = metrics.text().decode()
+    text = text_of(metrics.families()).decode()
     assert "rawproxy_ttft_seconds_sum" not in text
     assert "rawproxy_losses_total{" not in text
+
+
+def counted(upstream: str, seconds: float) -> Families:
+    metrics = Metrics()
+    metrics.keep(Record("rp_1", 0.0, upstream=upstream, duration_ms=seconds * 1000))
+    metrics.connections.set(3)
+    return metrics.families()
+
+
+def test_processes_add_up() -> None:
+    text = text_of(merge([counted("a", 2), counted("a", 3), counted("b", 1)])).decode()
+    for line in (
+        'rawproxy_exchange_seconds_count{upstream="a"} 2.0',
+        'rawproxy_exchange_seconds_sum{upstream="a"} 5.0',
+        'rawproxy_exchange_seconds_bucket{le="2.5",upstream="a"} 1.0',
+        'rawproxy_exchange_seconds_bucket{le="+Inf",upstream="a"} 2.0',
+        'rawproxy_exchange_seconds_count{upstream="b"} 1.0',
+        "rawproxy_connections 9.0",
+    ):
+        assert line in text.splitlines()
+
+
+def test_what_was_created_first_counts() -> None:
+    first, second = counted("a", 1), counted("a", 1)
+    [created] = [
+        sample[2]
+        for sample in merge([second, first])["rawproxy_exchange_seconds"].samples
+        if sample[0].endswith("_created")
+    ]
+    made = [
+        one for one in first["rawproxy_exchange_seconds"].samples if one[0].endswith("_created")
+    ]
+    assert created == made[0][2]
+
+
+def test_adding_changes_no_part() -> None:
+    part = counted("a", 1)
+    before = msgspec.json.encode(part)
+    merge([part, part])
+    assert msgspec.json.encode(part) == before
+    assert merge([]) == {}
+
+
+def test_of_a_process_that_ended_the_counters_stay() -> None:
+    text = text_of(lasting(counted("a", 2))).decode()
+    assert 'rawproxy_exchange_seconds_count{upstream="a"} 1.0' in text
+    assert "rawproxy_connections" not in text
+
+
+def test_merged_text_is_that_of_one_process() -> None:
+    """The text of one part is what prometheus_client itself writes."""
+    metrics = Metrics()
+    metrics.keep(Record("rp_1", 0.0, upstream="a", duration_ms=10, losses=["seed"]))
+    own = generate_latest(metrics.registry).splitlines()
+    assert sorted(text_of(merge([metrics.families()])).splitlines()) == sorted(own)
+
+
+def test_workers() -> None:
+    text = text_of(of_workers({1: True, 2: False}, 4)).decode()
+    for line in (
+        'rawproxy_worker_up{worker="1"} 1.0',
+        'rawproxy_worker_up{worker="2"} 0.0',
+        "rawproxy_worker_restarts_total 4.0",
+    ):
+        assert line in text.splitlines()

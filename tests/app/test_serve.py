@@ -2,8 +2,11 @@
 
 import json
 import os
+import re
+import resource
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -14,15 +17,30 @@ from pathlib import Path
 
 import pytest
 import trio
+import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from trio.testing import MockClock
 
 from rawproxy.app.config import from_mapping
+from rawproxy.app.descriptors import EACH, RESERVE
 from rawproxy.app.serve import Proxy, open_proxy, run_in_thread
 from rawproxy.errors import ConfigError
+from tests.conftest import ROOT
 from tests.net.fakes import Client, FakeUpstream, Got, Script, Seen, ask, chunk, head, plays, whole
-from tests.net.world import CHAT, MESSAGES, PATH, call, delta, errors, preamble, text, world
+from tests.net.tls import client_context, files
+from tests.net.world import (
+    CHAT,
+    MESSAGES,
+    PATH,
+    call,
+    delta,
+    errors,
+    preamble,
+    reply_body,
+    text,
+    world,
+)
 
 ENGINE = {"provider": "engine", "tokens_per_second": 1e6, "first_token_seconds": 0}
 CONFIG = {
@@ -88,6 +106,31 @@ async def test_a_drain_lets_streams_end_and_takes_no_new_ones(autojump_clock: Mo
             await one.aclose()
 
 
+async def test_a_reply_that_has_not_begun_says_that_the_connection_closes(
+    autojump_clock: MockClock,
+) -> None:
+    go_on = trio.Event()
+
+    async def script(seen: Seen, wire: trio.SocketStream) -> None:
+        await go_on.wait()
+        await wire.send_all(whole(200, reply_body(CHAT, "fine")))
+
+    async with world(script, CHAT) as here, trio.open_nursery() as nursery:
+        link = await Client.connect(here.url)
+        await link.send("POST", PATH[CHAT], call(CHAT, stream=False))
+        await trio.testing.wait_all_tasks_blocked()
+
+        async def drain() -> None:
+            assert await here.proxy.drain() == (1, 0)
+
+        nursery.start_soon(drain)
+        await trio.sleep(5)
+        go_on.set()
+        got = await link.response()
+        assert (got.status, got.fields["connection"]) == (200, "close")
+        await link.aclose()
+
+
 async def test_a_drain_that_takes_too_long_ends_streams_with_an_error(
     autojump_clock: MockClock,
 ) -> None:
@@ -107,7 +150,7 @@ async def test_a_drain_that_takes_too_long_ends_streams_with_an_error(
 
         nursery.start_soon(client)
         await trio.testing.wait_all_tasks_blocked()
-        await here.proxy.drain()
+        assert await here.proxy.drain() == (0, 1)
         assert 7 <= trio.current_time() - before <= 8
         await here.kept()
         await trio.testing.wait_all_tasks_blocked()
@@ -295,10 +338,20 @@ def fetch(url: str, body: bytes | None = None) -> tuple[int, bytes]:
 
 
 @contextmanager
-def process(folder: Path, *arguments: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    """A real `rawproxy serve`; gives the process and the address of its first listener."""
-    environment = {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1"}
+def process(
+    folder: Path, *arguments: str, limit: tuple[int, int] | None = None
+) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """A real `rawproxy serve`; gives the process and the address of its first listener.
+
+    Args:
+        folder: where it runs.
+        arguments: of the command line.
+        limit: on its open files, the soft and the hard one.
+    """
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    prefix = ["prlimit", f"--nofile={limit[0]}:{limit[1]}"] if limit else []
     command = [
+        *prefix,
         sys.executable,
         "-m",
         "rawproxy",
@@ -314,7 +367,7 @@ def process(folder: Path, *arguments: str) -> Iterator[tuple["subprocess.Popen[s
         try:
             assert running.stderr is not None
             line = running.stderr.readline()
-            assert line.startswith("rawproxy: listening on http://127.0.0.1:"), line
+            assert re.match(r"rawproxy: listening on https?://127\.0\.0\.1:", line), line
             yield running, line.split()[-1]
         finally:
             running.kill()
@@ -376,3 +429,57 @@ def test_sighup_reads_the_configuration_again(tmp_path: Path) -> None:
         running.send_signal(signal.SIGHUP)
         assert "read again" in next(line for line in running.stderr if "read again" in line)
         assert b"two/ngram" in fetch(f"{url}/v1/models")[1]
+
+
+@pytest.mark.slow
+def test_sighup_reads_certificates_again(tmp_path: Path) -> None:
+    """A key that does not belong to the certificate is told, and the old pair stays."""
+    old, new = trustme.CA(), trustme.CA()
+    files(old, tmp_path, "127.0.0.1")
+    tls = '[server.tls]\ncertificate = "127.0.0.1.pem"\nkey = "127.0.0.1.key"\n'
+    (tmp_path / "rawproxy.toml").write_text(tls)
+    with process(tmp_path) as (running, url):
+        assert url.startswith("https://")
+        assert trusts(old, url)
+        key = (tmp_path / "127.0.0.1.key").read_text()
+        files(new, tmp_path, "127.0.0.1")
+        (tmp_path / "127.0.0.1.key").write_text(key)
+        running.send_signal(signal.SIGHUP)
+        assert running.stderr is not None
+        said = next(line for line in running.stderr if "stays as it was" in line)
+        assert "server.tls.key: 127.0.0.1.key does not belong to 127.0.0.1.pem" in said
+        assert trusts(old, url)
+        files(new, tmp_path, "127.0.0.1")
+        running.send_signal(signal.SIGHUP)
+        assert next(line for line in running.stderr if "read again" in line)
+        assert trusts(new, url)
+        assert not trusts(old, url)
+
+
+def trusts(ca: trustme.CA, url: str) -> bool:
+    """Whether a client that knows `ca` gets in."""
+    host, _, port = url.removeprefix("https://").rpartition(":")
+    with socket.create_connection((host, int(port))) as plain:
+        try:
+            with client_context(ca).wrap_socket(plain, server_hostname=host) as sock:
+                sock.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
+                return sock.recv(12) == b"HTTP/1.1 200"
+        except ssl.SSLCertVerificationError:
+            return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("over", "told"), [(0, False), (1, True)])
+def test_connections_that_do_not_fit_are_told(over: int, told: bool, tmp_path: Path) -> None:
+    """The soft limit on open files is raised first: what counts is the hard one."""
+    room = (500 - RESERVE) // EACH
+    config = tmp_path / "rawproxy.toml"
+    config.write_text(f"[server.limits]\nconnections = {room + over}\n")
+    words = f"server.limits.connections is {room + over}, but the limit on open files leaves room for {room}"
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with process(tmp_path, limit=(200, 500)) as (running, url):
+        assert fetch(f"{url}/v1/models")[0] == 200
+        running.send_signal(signal.SIGTERM)
+        assert running.stderr is not None
+        assert (words in running.stderr.read()) is told
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == before

@@ -9,6 +9,7 @@ from rawproxy.errors import ClientError, HttpError, NotFound
 from rawproxy.gateway.face import FACES, GEMINI_ARRAY, INVOKE_FACE, VERTEX_FACE, Face
 from rawproxy.gateway.front import Errand, errand, error_answer, local_answer, nearest
 from rawproxy.gateway.route import Route, Router
+from rawproxy.wire.fields import get
 from rawproxy.wire.http import Fields, RequestHead
 from tests.gateway.stories import up
 from tests.net.world import CHAT, MESSAGES
@@ -198,3 +199,11 @@ def test_an_error_of_bedrock_is_named_in_its_header() -> None:
     answer = error_answer(NotFound("no"), INVOKE_FACE)
     assert (b"x-amzn-errortype", b"ResourceNotFoundException") in answer.fields
     assert json.loads(answer.body)["message"] == "no"
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(None, None), (1.0, b"1"), (1.2, b"2")])
+def test_an_error_says_when_to_try_again(seconds: float | None, told: bytes | None) -> None:
+    error = HttpError("there is no room", status=503, retry_after=seconds)
+    answer = error_answer(error, FACES[MESSAGES])
+    assert (answer.status, get(answer.fields, b"retry-after")) == (503, told)
+    assert b"overloaded_error" in answer.body

@@ -15,6 +15,7 @@ from rawproxy.gateway.keys import (
     Outcome,
     Secret,
     is_fetched,
+    without_secret,
 )
 
 INF = float("inf")
@@ -156,3 +157,16 @@ def test_a_secret_in_a_log_line(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_secret_does_not_slip_into_json() -> None:
     with pytest.raises(TypeError):
         msgspec.json.encode({"key": Secret(CANARY)})
+
+
+@pytest.mark.parametrize(
+    ("secret", "told", "shown"),
+    [
+        ("sk-12345", b"bad key sk-12345 sk-12345", b"bad key [key] [key]"),
+        ("sk-1234", b"bad key sk-1234", b"bad key sk-1234"),
+        ("AKIA5678:abcdefgh:x", b"AKIA5678, abcdefgh, x", b"[key], [key], x"),
+        ("", b"no key", b"no key"),
+    ],
+)
+def test_what_quotes_a_secret(secret: str, told: bytes, shown: bytes) -> None:
+    assert without_secret(told, Secret(secret)) == shown

@@ -338,11 +338,14 @@ def test_what_the_upstream_began_goes_out_with_a_keepalive_and_stays() -> None:
     assert made.on_data(stream[:first], 0.6) == Preview()
     body = quiet(made)
     assert body.startswith(stream[:first])
+    assert quiet(made).count(b"event: keepalive") == 1  # and so does every later one
     step = made.on_failed(UpstreamCut("gone"), 2.0)
     assert isinstance(step, Break)
     body += b"".join(step.parts)
     assert body.count(b"event: response.failed") == 1
-    assert made.on_sent(3.0).record.outcome == "broken"
+    record = made.on_sent(3.0).record
+    assert record.outcome == "broken"
+    assert [note.ended for note in record.attempts] == ["server"]
 
 
 def test_an_error_after_that_is_told_and_not_mended() -> None:

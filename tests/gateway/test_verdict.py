@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from rawproxy.dialects.events import Fail, FailKind
-from rawproxy.errors import UpstreamCut, UpstreamError, UpstreamStall
+from rawproxy.errors import Exhausted, UpstreamCut, UpstreamError, UpstreamStall
 from rawproxy.gateway.keys import Outcome
 from rawproxy.gateway.verdict import fail_of, shown, verdict, with_retry_after
 
@@ -65,6 +65,10 @@ def test_other_words_are_passed_on() -> None:
 )  # fmt: skip
 def test_errors_of_ours(error: UpstreamError, kind: FailKind, status: int) -> None:
     assert fail_of(error) == Fail(kind, "x", status=status)
+
+
+def test_out_of_descriptors_is_worth_another_try() -> None:
+    assert fail_of(Exhausted("x")) == Fail("overloaded", "x", status=503, retry_after=1.0)
 
 
 def test_the_header_tells_how_long_to_wait_where_the_body_does_not() -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol
 
 import h11
 import trio
@@ -95,7 +96,10 @@ async def read_request(stream: trio.SocketStream) -> Seen | None:
     fields = [(name.lower(), value.strip()) for name, _, value in pairs]
     length = int(dict(fields).get(b"content-length", b"0"))
     while len(body) < length:
-        body += await stream.receive_some(65536)
+        more = await stream.receive_some(65536)
+        if not more:
+            return None
+        body += more
     return Seen(method, target, fields, body, head)
 
 
@@ -148,6 +152,37 @@ class Got:
     clean: bool
 
 
+class Link(Protocol):
+    """A client's connection to the proxy, whatever its HTTP version: one request after the other."""
+
+    async def send(
+        self, method: str, target: str, body: bytes = b"", fields: dict[str, str] | None = None
+    ) -> None: ...
+
+    async def head(self) -> h11.Response:
+        """The head of the response, as h11 would tell it."""
+        ...
+
+    async def read(self) -> bytes:
+        """The next piece of the body; b"" at its end. An unclean end raises what `UNCLEAN` lists."""
+        ...
+
+    async def rest(self) -> tuple[bytes, bool]:
+        """What is left of the body, and whether it ended as the framing promised."""
+        ...
+
+    async def response(self) -> Got:
+        """The whole response."""
+        ...
+
+    async def aclose(self) -> None:
+        """Leave, without a word."""
+        ...
+
+
+UNCLEAN = (h11.RemoteProtocolError, trio.BrokenResourceError)
+
+
 class Client:
     """One connection to the proxy; h11 checks everything that comes back."""
 
@@ -170,6 +205,8 @@ class Client:
         if self._h11.our_state is h11.DONE:
             self._h11.start_next_cycle()
         given = {"host": "localhost", "content-length": str(len(body))} | (fields or {})
+        if "transfer-encoding" in given:
+            del given["content-length"]
         request = h11.Request(method=method, target=target, headers=list(given.items()))
         out = self._h11.send(request) or b""
         out += (self._h11.send(h11.Data(data=body)) or b"") if body else b""
@@ -195,16 +232,20 @@ class Client:
         assert isinstance(event, h11.Data), event
         return bytes(event.data)
 
+    async def rest(self) -> tuple[bytes, bool]:
+        """What is left of the body, and whether it ended as the framing promised."""
+        parts: list[bytes] = []
+        try:
+            while data := await self.read():
+                parts.append(data)
+        except UNCLEAN:
+            return b"".join(parts), False
+        return b"".join(parts), True
+
     async def response(self) -> Got:
         """The whole response."""
         got = await self.head()
-        body = b""
-        clean = True
-        try:
-            while data := await self.read():
-                body += data
-        except (h11.RemoteProtocolError, trio.BrokenResourceError):
-            clean = False
+        body, clean = await self.rest()
         fields = {name.decode(): value.decode() for name, value in got.headers}
         return Got(got.status_code, fields, body, clean)
 

@@ -1,11 +1,15 @@
 """One socket: what the kernel does not take waits, and a cancelled write is resumed."""
 
 import socket
+import ssl
 
 import pytest
 import trio
+import trustme
 
 from rawproxy.net.conn import Conn, tune
+from rawproxy.wire.tls import ANSWER_BYTES, Tls
+from tests.net.tls import client_context
 
 
 def pair() -> tuple[Conn, socket.socket]:
@@ -81,3 +85,101 @@ def test_tuning_is_for_tcp(family: socket.AddressFamily) -> None:
         if family == socket.AF_INET:
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 40_000
+
+
+# --- under TLS ------------------------------------------------------------------------------------
+
+
+async def secured() -> tuple[Conn, Tls, socket.socket]:
+    """A server's side that has shaken hands, and a client's over a bare socket."""
+    ca = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("localhost").configure_cert(context)
+    conn, theirs = pair()
+    peer = Tls(client_context(ca), server_side=False, server_name="localhost")
+    theirs.send(peer.start())
+
+    async def client() -> None:
+        while not peer.handshaken:
+            await trio.lowlevel.wait_readable(theirs)
+            peer.feed(theirs.recv(65536))
+            theirs.send(peer.take())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client)
+        await conn.handshake(Tls(context, server_side=True))
+    assert conn.protocol is None
+    return conn, peer, theirs
+
+
+async def test_what_is_encrypted_waits_as_it_is() -> None:
+    """Nothing is encrypted twice, nothing is lost to a cancel, and a goodbye follows the last byte."""
+    conn, peer, theirs = await secured()
+    with theirs:
+        big = bytes(range(256)) * 20000
+        assert conn.send_now(big) is False
+        waiting = conn.pending
+        assert conn.send_now(b"after") is False
+        assert 5 < conn.pending - waiting < 200
+        with trio.move_on_after(0):
+            await conn.send(b"last")
+        got = peer.feed(drain(theirs))
+        while conn.pending:
+            await conn.flush_some()
+            got += peer.feed(drain(theirs))
+        assert got == big + b"after" + b"last"
+        conn.close()
+        assert peer.feed(drain(theirs)) == b""
+        assert peer.ended
+
+
+async def test_no_goodbye_in_the_middle_of_a_record() -> None:
+    """What waits is cut off by the end: that must look like a cut."""
+    conn, peer, theirs = await secured()
+    with theirs:
+        assert conn.send_now(bytes(10_000_000)) is False
+        conn.close()
+        peer.feed(drain(theirs))
+        assert not peer.ended
+
+
+async def test_reads_under_tls() -> None:
+    conn, peer, theirs = await secured()
+    with theirs:
+        theirs.send(peer.send([b"one"]))
+        assert await conn.receive() == b"one"
+        conn.unread(b"zero")
+        theirs.send(peer.send([b"two"]))
+        assert await conn.receive() == b"zero"
+        assert await conn.receive() == b"two"
+        theirs.send(peer.close())
+        assert await conn.receive() == b""
+        conn.close()
+
+
+@pytest.mark.parametrize("how", ["cut", "broken"])
+async def test_a_cut_under_tls_is_no_end(how: str) -> None:
+    conn, _, theirs = await secured()
+    with theirs:
+        if how == "broken":
+            theirs.send(b"\x17\x03\x03\x00\x20" + bytes(32))
+        theirs.shutdown(socket.SHUT_WR)
+        with pytest.raises(ConnectionAbortedError, match=r"truncated|bad record mac"):
+            await conn.receive()
+        conn.close()
+
+
+async def test_answers_that_nobody_reads_are_bounded() -> None:
+    """A peer that asks for answers and takes none: what waits of them is less than their limit."""
+    conn, _, theirs = await secured()
+    with theirs:
+        assert conn.send_now(bytes(10_000_000)) is False
+        waiting = conn.pending
+        tls = conn._tls
+        assert tls is not None
+        tls.may_answer = 0
+        theirs.send(b"\x17\x03\x03\x00\x20" + bytes(32))  # broken: an alert is due
+        with pytest.raises(ConnectionAbortedError):
+            await conn.receive()
+        assert conn.pending - waiting <= ANSWER_BYTES
+        conn.abort()

@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.net.fakes import Client, Seen, ask, plays, streams, whole
-from tests.net.world import CHAT, PATH, call, message_of, reply_body, reply_stream, world
+from tests.net.world import CHAT, MESSAGES, PATH, call, message_of, reply_body, reply_stream, world
 
 GOOD = plays(whole(200, reply_body(CHAT, "fine")))
 
@@ -45,6 +45,50 @@ async def test_body_bytes(over: int) -> None:
     async with world(GOOD, CHAT, limits={"body_bytes": limit}) as here:
         got = await ask(here.url, PATH[CHAT], body)
         assert got.status == (413 if over > 0 else 200)
+
+
+@pytest.mark.parametrize("over", [-1, 0, 1])
+@pytest.mark.parametrize("client", [CHAT, MESSAGES])
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_bodies_bytes(over: int, client: str, chunked: bool) -> None:
+    """What is held for a request that is still read, and for one that is served, counts."""
+    asked, go_on = trio.Event(), trio.Event()
+
+    async def script(seen: Seen, wire: trio.SocketStream) -> None:
+        asked.set()
+        await go_on.wait()
+        await wire.send_all(whole(200, reply_body(client, "fine")))
+
+    body = call(client, stream=False)
+    limits = {"body_bytes": 1000, "bodies_bytes": 1000}
+    async with world(script, client, limits=limits) as here, trio.open_nursery() as nursery:
+        nursery.start_soon(ask, here.url, PATH[client], body)
+        await asked.wait()
+        arriving = await Client.connect(here.url)
+        await arriving.stream.send_all(request(b"x" * 900)[:-800])
+        await trio.testing.wait_all_tasks_blocked()
+        assert here.proxy._room.taken == len(body) + 100
+        left = 1000 - len(body) - 100
+        body = call(client, stream=False, user="")
+        body = call(client, stream=False, user="x" * (left - len(body) + over))
+        fields = {"transfer-encoding": "chunked"} if chunked else {}
+        link = await Client.connect(here.url)
+        await link.send("POST", PATH[client], body, fields)
+        await trio.testing.wait_all_tasks_blocked()
+        if over <= 0:
+            assert here.proxy._room.taken == 1000 + over
+        go_on.set()
+        got = await link.response()
+        assert got.status == (503 if over > 0 else 200)
+        if over > 0:
+            assert got.fields["retry-after"] == "1"
+            assert "1000 bytes together" in message_of(got.body)
+            if client == MESSAGES:
+                assert json.loads(got.body)["error"]["type"] == "overloaded_error"
+        for one in (arriving, link):
+            await one.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+        assert here.proxy._room.taken == 0
 
 
 @pytest.mark.parametrize("over", [-1, 0, 1])

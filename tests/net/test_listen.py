@@ -3,14 +3,19 @@
 import os
 import socket
 import stat
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import trio
 
+from rawproxy.app.config import from_mapping
 from rawproxy.app.serve import open_proxy
-from rawproxy.net.listen import open_tcp, open_unix
+from rawproxy.net.downstream import RECENT_SECONDS
+from rawproxy.net.listen import open_tcp, open_unix, steer_away
 from tests.net.fakes import Client
+from tests.net.fakes_http2 import Http2Client
 
 
 async def test_all_addresses_of_a_name_share_one_port() -> None:
@@ -108,3 +113,145 @@ async def test_a_socket_file_of_somebody_else_is_left_alone(tmp_path: Path) -> N
         with open_unix(str(path)):
             newer = path.stat().st_ino
     assert path.stat().st_ino == newer
+
+
+ENGINE = {"provider": "engine", "tokens_per_second": 1e6, "first_token_seconds": 0}
+
+
+def accepted(*listeners: socket.socket) -> list[int]:
+    """How many connections wait in each queue; they are closed."""
+    counts = []
+    for listener in listeners:
+        counts.append(0)
+        with suppress(BlockingIOError):
+            while True:
+                listener.accept()[0].close()
+                counts[-1] += 1
+    return counts
+
+
+def connect(listener: socket.socket, count: int) -> None:
+    for _ in range(count):
+        socket.create_connection(listener.getsockname()[:2]).close()
+
+
+async def test_a_port_is_shared_only_with_whoever_asks_for_it() -> None:
+    [first] = await open_tcp("127.0.0.1", 0)
+    port = first.getsockname()[1]
+    [second] = await open_tcp("127.0.0.1", port, share=True)
+    with first, second:
+        with pytest.raises(OSError, match="in use"):
+            await open_tcp("127.0.0.1", port)
+        connect(first, 100)
+        counts = accepted(first, second)
+        assert sum(counts) == 100
+        assert min(counts) > 10
+
+
+async def test_a_port_of_another_program_is_not_shared() -> None:
+    other = socket.create_server(("127.0.0.1", 0))  # no SO_REUSEPORT
+    with other, pytest.raises(OSError, match="in use"):
+        await open_tcp("127.0.0.1", other.getsockname()[1], share=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="steering is Linux's")
+async def test_a_listener_that_closes_gets_nothing_more_when_another_one_is_there() -> None:
+    [first] = await open_tcp("127.0.0.1", 0)
+    port = first.getsockname()[1]
+    [second] = await open_tcp("127.0.0.1", port, share=True)
+    with first, second:
+        steer_away(first)
+        connect(first, 50)
+        assert accepted(first, second) == [0, 50]
+        first.close()
+        connect(second, 20)
+        assert accepted(second) == [20]
+        [third] = await open_tcp("127.0.0.1", port, share=True)
+        with third:  # what was steered before is over
+            connect(second, 100)
+            assert min(accepted(second, third)) > 10
+
+
+async def test_a_listener_that_closes_alone_serves_what_waits() -> None:
+    [alone] = await open_tcp("127.0.0.1", 0)
+    with alone:
+        steer_away(alone)
+        connect(alone, 5)
+        assert accepted(alone) == [5]
+
+
+def test_a_path_is_taken_over_in_one_step(tmp_path: Path) -> None:
+    path = str(tmp_path / "p.sock")
+    with open_unix(path) as first, socket.socket(socket.AF_UNIX) as early:
+        early.connect(path)
+        with open_unix(path, share=True) as second, socket.socket(socket.AF_UNIX) as late:
+            late.connect(path)
+            assert accepted(first, second) == [2, 1]  # and the look whether somebody answers
+    assert os.listdir(tmp_path) == ["p.sock"]
+
+
+async def test_listeners_change_while_it_runs(autojump_clock: trio.testing.MockClock) -> None:
+    """Connections of a listener that is gone go on; what waits in its queue is served."""
+    config = {
+        "server": {"listen": ["127.0.0.1:0"]}, "admin": {"listen": ""},
+        "upstreams": {"local": ENGINE},
+    }  # fmt: skip
+    async with open_proxy(config) as proxy:
+        [old] = proxy.urls
+        link = await Client.connect(old)
+        await link.send("GET", "/healthz")
+        assert (await link.response()).status == 200
+        waiting = await Client.connect(old)
+        await proxy.change(from_mapping(config | {"server": {"listen": ["127.0.0.2:0"]}}))
+        [new] = proxy.urls
+        assert new.startswith("http://127.0.0.2:")
+        for one in (link, waiting, await Client.connect(new)):
+            await one.send("GET", "/healthz")
+            assert (await one.response()).status == 200
+            await one.aclose()
+        await trio.sleep(1)
+        with pytest.raises(OSError, match="all attempts"):
+            await Client.connect(old)
+
+
+@pytest.mark.parametrize("kind", [Client, Http2Client])
+async def test_a_request_on_its_way_is_served_by_a_drain(
+    kind: type[Client] | type[Http2Client], autojump_clock: trio.testing.MockClock
+) -> None:
+    """It was connected before the listener closed: no client could know."""
+    config = {
+        "server": {"listen": ["127.0.0.1:0"]}, "admin": {"listen": ""},
+        "upstreams": {"local": ENGINE},
+    }  # fmt: skip
+    async with open_proxy(config) as proxy, trio.open_nursery() as nursery:
+        stream = await trio.open_tcp_stream("127.0.0.1", int(proxy.urls[0].rpartition(":")[2]))
+        nursery.start_soon(proxy.drain)
+        await trio.sleep(RECENT_SECONDS / 2)
+        link = kind(stream)
+        await link.send("GET", "/healthz")
+        got = await link.response()
+        assert got.status == 200
+        if kind is Client:
+            assert got.fields["connection"] == "close"
+        await link.aclose()
+
+
+async def test_a_drain_waits_no_longer_for_a_request(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    config = {
+        "server": {"listen": ["127.0.0.1:0"]}, "admin": {"listen": ""},
+        "upstreams": {"local": ENGINE},
+    }  # fmt: skip
+    async with open_proxy(config) as proxy:
+        young = await Client.connect(proxy.urls[0])
+        await trio.sleep(RECENT_SECONDS / 2)
+        used = await Client.connect(proxy.urls[0])
+        await used.send("GET", "/healthz")
+        await used.response()
+        before = trio.current_time()
+        drained = await proxy.drain()
+        assert trio.current_time() - before == pytest.approx(RECENT_SECONDS)
+        assert drained == (0, 0)
+        for link in (young, used):
+            await link.aclose()

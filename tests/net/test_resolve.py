@@ -1,12 +1,13 @@
 """Names to addresses: cached, and never into the link-local range."""
 
+import errno
 import socket
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from rawproxy.errors import UpstreamConnectError
+from rawproxy.errors import Exhausted, UpstreamConnectError
 from rawproxy.net.resolve import NEGATIVE_SECONDS, POSITIVE_SECONDS, Address, Resolver
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
@@ -110,4 +111,35 @@ async def test_a_look_up_goes_on_for_others_when_its_first_caller_leaves() -> No
         nursery.start_soon(resolver.resolve, "a")
         await trio.testing.wait_all_tasks_blocked()
         answer.set()
+    assert await resolver.resolve("a") == [(V4, "192.0.2.1")]
+
+
+async def test_a_fault_of_ours_is_no_answer_and_ends_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """`can't start new thread` is a RuntimeError, and a look-up is a task that belongs to nobody."""
+
+    async def lookup(host: str, limiter: trio.CapacityLimiter) -> list[Address]:
+        raise RuntimeError("can't start new thread")
+
+    with pytest.raises(UpstreamConnectError):
+        await Resolver(lookup).resolve("example.com")
+    assert "can't start new thread" in caplog.text
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS])
+async def test_nothing_left_to_ask_with_is_told_and_not_kept(number: int) -> None:
+    fails = True
+
+    async def lookup(host: str, limiter: trio.CapacityLimiter) -> list[Address]:
+        await trio.lowlevel.checkpoint()
+        if fails:
+            raise OSError(number, "none left")
+        return [(V4, "192.0.2.1")]
+
+    resolver = Resolver(lookup)
+    for _ in range(2):
+        with pytest.raises(Exhausted):
+            await resolver.resolve("a")
+    fails = False
     assert await resolver.resolve("a") == [(V4, "192.0.2.1")]

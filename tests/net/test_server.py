@@ -6,6 +6,7 @@ import logging
 import pytest
 import trio
 
+from rawproxy.app.metrics import text_of
 from tests.net.fakes import Client, Seen, ask, plays, streams, whole
 from tests.net.world import (
     CHAT,
@@ -131,7 +132,7 @@ async def test_secrets_are_nowhere(caplog: pytest.LogCaptureFixture) -> None:
             got = await ask(here.url, PATH[CHAT], body, {"authorization": f"Bearer {CANARY}-wrong"})
             answers += got.body
             await here.kept(4)
-            metrics = here.proxy.metrics.text()
+            metrics = text_of(here.proxy.metrics.families())
             records = b"".join(record.line() for record in here.records)
     for place in (caplog.text.encode(), answers, metrics, records):
         assert b"canary" not in place

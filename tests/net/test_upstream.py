@@ -1,6 +1,12 @@
 """The pool of upstream connections: when one is used again, and when it is not."""
 
+import errno
+import os
+import resource
 import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
 import trio
@@ -9,7 +15,7 @@ from trio.testing import MockClock
 from rawproxy.app.config import from_mapping
 from rawproxy.net import upstream as pool
 from rawproxy.net.resolve import Address, Resolver
-from tests.net.fakes import LAST_CHUNK, Seen, ask, chunk, head, plays, streams, whole
+from tests.net.fakes import LAST_CHUNK, Client, Seen, ask, chunk, head, plays, streams, whole
 from tests.net.world import CHAT, PATH, call, error_body, reply_body, reply_stream, upstream, world
 
 BODY = reply_body(CHAT, "fine")
@@ -124,18 +130,64 @@ async def test_an_upstream_that_answers_before_it_has_read_all(status: int) -> N
         nursery.cancel_scope.cancel()
 
 
-async def test_no_descriptor_left_is_a_bad_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("number", "status", "after"),
+    [(errno.EMFILE, 503, "1"), (errno.ENFILE, 503, "1"), (errno.ENOBUFS, 503, "1"),
+     (errno.ENOMEM, 503, "1"), (errno.ECONNREFUSED, 502, None)],
+)  # fmt: skip
+async def test_no_descriptor_left_is_told_apart_from_a_bad_gateway(
+    number: int, status: int, after: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is nobody's fault, and passes: worth another try soon."""
     async with world({"a": plays(whole(200, BODY)), "b": plays(whole(200, BODY))}, CHAT) as here:
 
         async def none_left(*arguments: object) -> None:
             await trio.lowlevel.checkpoint()
-            raise OSError(24, "Too many open files")
+            raise OSError(number, os.strerror(number))
 
         monkeypatch.setattr(pool, "_connected", none_left)
         got = await ask(here.url, PATH[CHAT], call(CHAT, stream=False))
         await here.kept()
-        assert got.status == 502
-        assert [note.ended for note in here.record.attempts] == ["server", "server"]
+        assert (got.status, got.fields.get("retry-after")) == (status, after)
+        kind = "overloaded" if status == 503 else "server"
+        assert [note.ended for note in here.record.attempts] == [kind, kind]
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Take every descriptor that this process may still have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held: list[int] = []
+    try:
+        held.append(os.open(os.devnull, os.O_RDONLY))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (held[0] + 10, hard))
+        with suppress(OSError):
+            while True:
+                held.append(os.dup(held[0]))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for one in held:
+            os.close(one)
+
+
+@pytest.mark.skipif(sys.gettrace() is not None, reason="a tracer needs descriptors of its own")
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_all_descriptors_taken(scheme: str) -> None:
+    """For real: 503 at the certificates or the connection; the next call is fine."""
+    async with world(plays(whole(200, BODY)), CHAT) as good:
+        port = good.upstreams["up"].url.rpartition(":")[2]
+        options = {"up": {"base_url": f"{scheme}://127.0.0.1:{port}/v1"}}
+        async with world(plays(b""), CHAT, options=options) as here:
+            link = await Client.connect(here.url)
+            with no_descriptors():
+                await link.send("POST", PATH[CHAT], call(CHAT, stream=False))
+                got = await link.response()
+            assert (got.status, got.fields.get("retry-after")) == (503, "1")
+            if scheme == "http":
+                await link.send("POST", PATH[CHAT], call(CHAT, stream=False))
+                assert (await link.response()).status == 200
+            await link.aclose()
 
 
 async def test_a_dead_address_gives_way_to_the_next(autojump_clock: MockClock) -> None:

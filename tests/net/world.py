@@ -4,7 +4,7 @@ With pytest-trio's `autojump_clock` every clock of the proxy runs in virtual tim
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,12 +12,16 @@ from typing import Any
 import trio
 
 from rawproxy.app.serve import Proxy, open_proxy
+from rawproxy.gateway.keys import Key
 from rawproxy.gateway.record import Record
+from rawproxy.net.resolve import Address, Resolver
 from rawproxy.wire.sse import Splitter
 from tests.net.fakes import FakeUpstream, Script
+from tests.net.fakes_http2 import Http2Upstream
 
-CHAT, MESSAGES = "openai_chat", "anthropic_messages"
-PATH = {CHAT: "/v1/chat/completions", MESSAGES: "/v1/messages"}
+CHAT, MESSAGES, RESPONSES = "openai_chat", "anthropic_messages", "openai_responses"
+PATH = {CHAT: "/v1/chat/completions", MESSAGES: "/v1/messages", RESPONSES: "/v1/responses"}
+Lookup = Callable[[str, trio.CapacityLimiter], Awaitable[list[Address]]]
 
 
 @dataclass
@@ -25,7 +29,7 @@ class World:
     """What a test sees: the proxy's address, its upstreams by name, its records."""
 
     proxy: Proxy
-    upstreams: dict[str, FakeUpstream]
+    upstreams: dict[str, FakeUpstream | Http2Upstream]
     records: list[Record] = field(default_factory=list)
     _waiting: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
 
@@ -53,6 +57,34 @@ class World:
         assert len(self.records) == 1, self.records
         return self.records[0]
 
+    def keys(self, upstream: str = "up") -> list[Key]:
+        """The keys of an upstream's pool."""
+        found = self.proxy._server.setup.site.router.find("m")
+        return next(one.upstream.pool.keys for one in found if one.upstream.name == upstream)
+
+    @property
+    def running(self) -> int:
+        """Exchanges under way."""
+        return len(self.proxy._sweeper.runs)
+
+    @property
+    def pooled(self) -> int:
+        """Upstream connections that wait for a request."""
+        pool = self.proxy._server.upstreams
+        shared = [link for links in pool._shared.values() for link in links]
+        return sum(map(len, pool._idle.values())) + sum(link.idle for link in shared)
+
+    @property
+    def held(self) -> int:
+        """Upstream connections that are neither closed nor in the pool, as the proxy sees it."""
+        return self.proxy._server.upstreams.open - self.pooled
+
+    @property
+    def unclosed(self) -> int:
+        """Upstream connections that are neither closed nor in the pool, as the upstreams see it."""
+        stand = sum(fake.accepted - fake.closed for fake in self.upstreams.values())
+        return stand - self.pooled
+
 
 def upstream(url: str, dialect: str, **more: Any) -> dict[str, Any]:
     """An upstream's configuration. Base URLs are as each vendor's own SDK writes them."""
@@ -67,12 +99,14 @@ async def world(
     stream: Mapping[str, Any] | None = None,
     limits: Mapping[str, Any] | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
+    lookup: Lookup | None = None,
     **sections: Any,
 ) -> AsyncIterator[World]:
     """Run a proxy in front of one fake upstream for each script.
 
     Every model goes to the upstreams in the order of `scripts`, as "m". `options` are more keys of an
-    upstream's section, `sections` more sections of the configuration.
+    upstream's section, `sections` more sections of the configuration; `lookup` takes the place of the
+    system's resolver.
     """
     if callable(scripts):
         scripts = {"up": scripts}
@@ -98,15 +132,19 @@ async def world(
         proxy = await stack.enter_async_context(
             open_proxy(config, keep=lambda record: made[0].keep(record))
         )
-        made.append(World(proxy, fakes, kept))
+        if lookup is not None:
+            proxy._server.upstreams._resolver = Resolver(lookup)
+        made.append(World(proxy, dict(fakes), kept))
         yield made[0]
 
 
 def call(dialect: str, *, stream: bool = True, **more: Any) -> bytes:
     """A short request in `dialect`."""
-    body: dict[str, Any] = {
-        "model": "m", "stream": stream, "messages": [{"role": "user", "content": "hi"}],
-    }  # fmt: skip
+    body: dict[str, Any] = {"model": "m", "stream": stream}
+    if dialect == RESPONSES:
+        body["input"] = "hi"
+    else:
+        body["messages"] = [{"role": "user", "content": "hi"}]
     if dialect == MESSAGES:
         body["max_tokens"] = 64
     return json.dumps(body | more).encode()
@@ -126,6 +164,12 @@ def _value(data: bytes) -> Any:
 
 def errors(dialect: str, body: bytes) -> list[str]:
     """The messages of the terminal errors in a stream."""
+    if dialect == RESPONSES:
+        return [
+            data["response"]["error"]["message"]
+            for name, data in frames(body)
+            if name == "response.failed"
+        ]
     return [
         data["error"]["message"]
         for name, data in frames(body)
@@ -137,21 +181,34 @@ def is_whole(dialect: str, body: bytes) -> bool:
     """Whether a stream says that it is complete."""
     if dialect == CHAT:
         return body.endswith(b"data: [DONE]\n\n")
-    return any(name == "message_stop" for name, _ in frames(body))
+    last = {MESSAGES: "message_stop", RESPONSES: "response.completed"}[dialect]
+    return any(name == last for name, _ in frames(body))
 
 
 def text(dialect: str, body: bytes) -> str:
     """The text of a stream."""
     found = ""
-    for _, data in frames(body):
+    for name, data in frames(body):
         if not isinstance(data, dict):
             continue
         if dialect == CHAT:
             for choice in data.get("choices", []):
                 found += choice["delta"].get("content") or ""
+        elif dialect == RESPONSES:
+            found += data["delta"] if name == "response.output_text.delta" else ""
         elif data["type"] == "content_block_delta":
             found += data["delta"].get("text", "")
     return found
+
+
+def body_text(dialect: str, body: bytes) -> str:
+    """The text of a blocking reply."""
+    reply = json.loads(body)
+    if dialect == CHAT:
+        return str(reply["choices"][0]["message"]["content"])
+    if dialect == RESPONSES:
+        return "".join(part["text"] for item in reply["output"] for part in item["content"])
+    return str(reply["content"][0]["text"])
 
 
 def _sse(value: object, name: str = "") -> bytes:
@@ -163,6 +220,13 @@ def preamble(dialect: str) -> bytes:
     """The frames of a reply before any output."""
     if dialect == CHAT:
         return _chunk({"role": "assistant", "content": ""})
+    if dialect == RESPONSES:
+        opened = _message("", "in_progress") | {"content": []}
+        return (
+            _said("created", 0, response=_response("in_progress"))
+            + _said("output_item.added", 1, output_index=0, item=opened)
+            + _said("content_part.added", 2, **_PLACE, part=_part(""))
+        )
     start: dict[str, Any] = {
         "id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": [],
         "stop_reason": None, "stop_sequence": None, "usage": {"input_tokens": 3, "output_tokens": 1},
@@ -184,18 +248,54 @@ def _chunk(delta: dict[str, Any], finish: str | None = None) -> bytes:
     })  # fmt: skip
 
 
+_PLACE: dict[str, Any] = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+
+
+def _said(kind: str, number: int, **more: Any) -> bytes:
+    name = f"response.{kind}"
+    return _sse({"type": name, "sequence_number": number} | more, name)
+
+
+def _part(words: str) -> dict[str, Any]:
+    return {"type": "output_text", "text": words, "annotations": []}
+
+
+def _message(words: str, status: str) -> dict[str, Any]:
+    return {
+        "id": "msg_1", "type": "message", "role": "assistant", "status": status,
+        "content": [_part(words)],
+    }  # fmt: skip
+
+
+def _response(status: str, *output: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "id": "resp_1", "object": "response", "created_at": 1, "status": status, "model": "m",
+        "error": None, "incomplete_details": None, "output": list(output), "usage": None,
+    } | more  # fmt: skip
+
+
 def delta(dialect: str, words: str) -> bytes:
     """A frame of text."""
     if dialect == CHAT:
         return _chunk({"content": words})
+    if dialect == RESPONSES:
+        return _said("output_text.delta", 3, **_PLACE, delta=words)
     piece = {"type": "text_delta", "text": words}
     return _sse({"type": "content_block_delta", "index": 0, "delta": piece}, "content_block_delta")
 
 
-def stop(dialect: str) -> bytes:
-    """The frames up to and with the Stop."""
+def stop(dialect: str, words: str = "") -> bytes:
+    """The frames up to and with the Stop. Responses repeats the whole text there: `words`."""
     if dialect == CHAT:
         return _chunk({}, "stop")
+    if dialect == RESPONSES:
+        done, usage = _message(words, "completed"), {"input_tokens": 3, "output_tokens": 2}
+        return (
+            _said("output_text.done", 4, **_PLACE, text=words)
+            + _said("content_part.done", 5, **_PLACE, part=_part(words))
+            + _said("output_item.done", 6, output_index=0, item=done)
+            + _said("completed", 7, response=_response("completed", done, usage=usage))
+        )
     closing = _sse({"type": "content_block_stop", "index": 0}, "content_block_stop")
     ending = {
         "type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None},
@@ -205,23 +305,26 @@ def stop(dialect: str) -> bytes:
 
 
 def end(dialect: str) -> bytes:
-    """The terminator."""
+    """The terminator; Responses has none but its Stop."""
     if dialect == CHAT:
         return b"data: [DONE]\n\n"
-    return _sse({"type": "message_stop"}, "message_stop")
+    return b"" if dialect == RESPONSES else _sse({"type": "message_stop"}, "message_stop")
 
 
 def error_frame(dialect: str, kind: str = "server_error", message: str = "it broke") -> bytes:
     """An error inside a stream."""
     if dialect == CHAT:
         return _sse({"error": {"message": message, "type": kind, "param": None, "code": None}})
+    if dialect == RESPONSES:
+        error = {"code": kind, "message": message}
+        return _said("failed", 8, response=_response("failed", error=error))
     return _sse({"type": "error", "error": {"type": kind, "message": message}}, "error")
 
 
 def reply_stream(dialect: str, *words: str) -> bytes:
     """A whole stream."""
     deltas = b"".join(delta(dialect, word) for word in words)
-    return preamble(dialect) + deltas + stop(dialect) + end(dialect)
+    return preamble(dialect) + deltas + stop(dialect, "".join(words)) + end(dialect)
 
 
 def reply_body(dialect: str, words: str) -> bytes:
@@ -233,6 +336,10 @@ def reply_body(dialect: str, words: str) -> bytes:
             "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
             "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
         }).encode()  # fmt: skip
+    if dialect == RESPONSES:
+        usage = {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}
+        done = _message(words, "completed")
+        return json.dumps(_response("completed", done, usage=usage)).encode()
     return json.dumps({
         "id": "msg_1", "type": "message", "role": "assistant", "model": "m",
         "content": [{"type": "text", "text": words}], "stop_reason": "end_turn",
@@ -242,13 +349,13 @@ def reply_body(dialect: str, words: str) -> bytes:
 
 def error_body(dialect: str, kind: str, message: str) -> bytes:
     """A blocking error."""
-    if dialect == CHAT:
+    if dialect in (CHAT, RESPONSES):
         error = {"message": message, "type": kind, "param": None, "code": None}
         return json.dumps({"error": error}).encode()
     return json.dumps({"type": "error", "error": {"type": kind, "message": message}}).encode()
 
 
 def message_of(body: bytes) -> str:
-    """The message of a blocking error, in either dialect."""
+    """The message of a blocking error, in any of these dialects."""
     found: str = json.loads(body)["error"]["message"]
     return found

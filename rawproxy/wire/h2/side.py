@@ -22,20 +22,21 @@ for each stream it may have, but never more than MAX_CONNECTION_WINDOW: so up to
 readers stand still cannot starve another one.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 
 from rawproxy.errors import HttpError
-from rawproxy.wire import h2frames as frames
-from rawproxy.wire.h2blocks import BLOCK_FACTOR, BlockDecoder
-from rawproxy.wire.h2events import Events, Http2Error, Refused
-from rawproxy.wire.h2floods import Floods
-from rawproxy.wire.h2frames import MAX_FRAME, Frame, Guard, frame_header, write_frame
-from rawproxy.wire.h2heads import Malformed, check_trailers
-from rawproxy.wire.h2settings import known_settings, make_h2
-from rawproxy.wire.h2stream import MAX_CONNECTION_WINDOW, STREAM_WINDOW, Stream
+from rawproxy.wire.h2 import frames
+from rawproxy.wire.h2.blocks import BLOCK_FACTOR, BlockDecoder
+from rawproxy.wire.h2.events import Events, Http2Error, Refused
+from rawproxy.wire.h2.floods import Floods
+from rawproxy.wire.h2.frames import MAX_FRAME, Frame, Guard, frame_header, write_frame
+from rawproxy.wire.h2.heads import Malformed, check_trailers
+from rawproxy.wire.h2.settings import known_settings, make_h2
+from rawproxy.wire.h2.stream import MAX_CONNECTION_WINDOW, STREAM_WINDOW, Stream
 from rawproxy.wire.http import Body, End, Fields, Reset
 from rawproxy.wire.http1 import Limits
 
@@ -47,19 +48,19 @@ _MAX_WINDOW = 2**31 - 1
 _STRAYS = 1024
 """Streams reset by us that are remembered. A peer that has not heard of so many is not listening."""
 
-_STRAY_COST = 64
-"""Bytes that a DATA frame for such a stream counts at least: its window bounds the frames, too."""
+_SMALL = 64
+"""Bytes: DATA below it for such a stream is a control frame, too. Its window bounds larger ones."""
 
 _ALL_READ = End()
 
 
-class Side:
+class Side(ABC):
     """One side of a connection; see `Http2Server` and `Http2Client`.
 
     Args:
         limits: of each message.
         client_side: whether requests are sent here, or come.
-        streams: at once; they size the window of the connection.
+        streams: at once, 1 or more; they size the window of the connection.
         now: seconds, on any steady clock.
 
     Attributes:
@@ -81,13 +82,12 @@ class Side:
         self._pinged = 0
         self._failure: Http2Error | None = None
         self._out: list[bytes] = []
-        self._most = max(_DEFAULT_WINDOW, min(streams * STREAM_WINDOW, MAX_CONNECTION_WINDOW))
+        self._most = min(streams * STREAM_WINDOW, MAX_CONNECTION_WINDOW)
         self._window = self._most  # bytes that the peer may still send
         self._credit = 0  # bytes acknowledged for which no WINDOW_UPDATE has been sent
         self._h2 = make_h2(limits, client_side=client_side, streams=streams)
         self._sync()
-        if self._most > _DEFAULT_WINDOW:
-            self._open_window(0, self._most - _DEFAULT_WINDOW)
+        self._open_window(0, self._most - _DEFAULT_WINDOW)
         self._handlers: dict[int, Callable[[Frame, Events], None]] = {
             frames.DATA: self._on_data,
             frames.HEADERS: self._on_headers,
@@ -107,8 +107,8 @@ class Side:
 
     @property
     def gone(self) -> bool:
-        """Whether the connection is broken, or the peer has said GOAWAY: nothing new will come."""
-        return self._failure is not None or self.goaway is not None
+        """Whether nothing more can come: it broke, or the peer said GOAWAY and all streams ended."""
+        return self._failure is not None or (self.goaway is not None and not self._streams)
 
     @property
     def partial(self) -> bool:
@@ -209,28 +209,39 @@ class Side:
 
     # What the two sides do differently.
 
+    @abstractmethod
     def _on_new_head(self, frame: Frame, fields: Fields, events: Events) -> None:
-        raise NotImplementedError
+        """Take a head for a stream that is not open."""
 
+    @abstractmethod
     def _on_next_head(self, stream: Stream, frame: Frame, fields: Fields, events: Events) -> None:
-        raise NotImplementedError
+        """Take a head for a stream that is open."""
 
+    @abstractmethod
     def _on_goaway(self, frame: Frame, events: Events) -> None:
-        raise NotImplementedError
+        """Learn that the peer takes no more streams."""
 
+    @abstractmethod
     def _is_idle(self, stream: int) -> bool:
-        raise NotImplementedError
+        """Whether a stream was never opened."""
 
+    @abstractmethod
     def _end_ours(self, stream: Stream) -> None:
-        raise NotImplementedError
+        """Note that all was sent on a stream."""
 
+    @abstractmethod
     def _is_waiting(self, stream: Stream) -> bool:
         """Whether the caller has to be told when this stream is reset."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _last_taken(self) -> int:
         """Return the highest stream of the peer's that we took up."""
-        raise NotImplementedError
+
+    def _note_reset(self, stream: Stream) -> None:  # noqa: B027
+        """Learn that the peer has given up a stream."""
+
+    def _on_pong(self, payload: bytes) -> None:  # noqa: B027
+        """Learn that a PING of ours was answered."""
 
     # Frames.
 
@@ -288,7 +299,9 @@ class Side:
         left = self._strays.get(frame.stream)
         if left is None:
             raise Http2Error("DATA for a stream that had ended", ErrorCodes.STREAM_CLOSED)
-        left -= max(frame.size, _STRAY_COST)
+        if frame.size < _SMALL:
+            self._floods.control(self._now)
+        left -= frame.size
         if left < 0:
             raise Http2Error("too much DATA after a reset", ErrorCodes.ENHANCE_YOUR_CALM)
         self._strays[frame.stream] = left
@@ -298,7 +311,9 @@ class Side:
         fields = self._decoder.decode(frame.payload)
         stream = self._streams.get(frame.stream)
         if stream is None:
-            if frame.stream not in self._strays:
+            if frame.stream in self._strays:
+                self._floods.control(self._now)
+            else:
                 self._on_new_head(frame, fields, events)
         elif stream.peer_ended:
             self._break_stream(stream, ErrorCodes.STREAM_CLOSED, events)
@@ -336,13 +351,12 @@ class Side:
         self._forget(stream)
         self._tell_reset(stream, int.from_bytes(frame.payload, "big"), events)
 
-    def _note_reset(self, stream: Stream) -> None:
-        """Learn that the peer has given up a stream."""
-
     def _on_settings(self, frame: Frame, events: Events) -> None:  # noqa: ARG002
         self._floods.control(self._now)
         if not frame.flags & frames.ACK:
             payload = known_settings(frame.payload)
+            # h2 would refuse a window too large for a stream that has ended: this lets it forget.
+            _ = self._h2.open_inbound_streams
             self._h2.receive_data(write_frame(frames.SETTINGS, 0, 0, payload))
             self._sync()
             self._settled = True
@@ -354,9 +368,6 @@ class Side:
                 self._on_pong(frame.payload)
         else:
             self._out.append(write_frame(frames.PING, frames.ACK, 0, frame.payload))
-
-    def _on_pong(self, payload: bytes) -> None:
-        """Learn that a PING of ours was answered."""
 
     def _on_window_update(self, frame: Frame, events: Events) -> None:
         self._floods.window_update()
@@ -481,8 +492,7 @@ class Side:
 
     def _sync(self) -> None:
         """Take over what h2 has written. After every call of h2's, so that the order is kept."""
-        if data := self._h2.data_to_send():
-            self._out.append(data)
+        self._out.append(self._h2.data_to_send())
 
 
 def _number(payload: bytes) -> int:

@@ -1,6 +1,6 @@
 """One HTTP/2 stream: its windows, and how far both sides are with it.
 
-Layer: wire. Numbers and flags only; `h2side` moves them.
+Layer: wire. Numbers and flags only; `h2.side` moves them.
 Spec:  https://www.rfc-editor.org/rfc/rfc9113#section-5
 """
 

@@ -31,7 +31,8 @@ __all__ = [
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9a-z]++"
 _VALUE = rb"(?:[!-~\x80-\xff]++(?:[\t ]++[!-~\x80-\xff]++)*+)?+"
-_FIELDS = re.compile(rb"(?:%b:%b\n)*+" % (_TOKEN, _VALUE))
+# Names and values, a line each: a value may hold a colon, so that would not tell them apart.
+_FIELDS = re.compile(rb"(?:%b\n%b\n)*+" % (_TOKEN, _VALUE))
 # What RFC 9113 8.2.1 calls malformed; other control characters are only refused.
 _MALFORMED_NAME = re.compile(rb"[\x00-\x20A-Z\x7f-\xff:]|\A\Z")
 _MALFORMED_VALUE = re.compile(rb"[\x00\r\n]|\A[\t ]|[\t ]\Z")
@@ -184,8 +185,8 @@ def _split(fields: Fields, allowed: frozenset[bytes]) -> tuple[dict[bytes, bytes
 
 
 def _check_fields(fields: Fields) -> None:
-    lines = b"".join([b"%b:%b\n" % field for field in fields])
-    if not _FIELDS.fullmatch(lines) or lines.count(b"\n") != len(fields):
+    lines = b"".join([b"%b\n%b\n" % field for field in fields])
+    if not _FIELDS.fullmatch(lines) or lines.count(b"\n") != 2 * len(fields):
         for name, value in fields:
             if _MALFORMED_NAME.search(name) or _MALFORMED_VALUE.search(value):
                 raise Malformed("a field that HTTP/2 does not allow")

@@ -10,19 +10,26 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.settings import SettingCodes, Settings
 
-from rawproxy.wire.h2frames import MAX_FRAME, PREFACE
-from rawproxy.wire.h2stream import STREAM_WINDOW
+from rawproxy.wire.h2.frames import MAX_FRAME, PREFACE
+from rawproxy.wire.h2.stream import STREAM_WINDOW
 from rawproxy.wire.http1 import Limits
 
-__all__ = ["TABLE_BYTES", "known_settings", "make_h2"]
+__all__ = ["REMEMBERED", "TABLE_BYTES", "known_settings", "make_h2"]
 
 TABLE_BYTES = 4096
 """Bytes of our HPACK encoder's table, also if the peer offers more: it would pay with our memory."""
+
+REMEMBERED = 1024
+"""Streams that have ended and that h2 remembers, for what may still come for them: 120 KiB."""
 
 _UNLIMITED = 2**31 - 1
 _SETTING = Struct(">HL")
 _TABLE_SIZE = int(SettingCodes.HEADER_TABLE_SIZE)
 _SETTINGS = frozenset(int(code) for code in SettingCodes)
+
+
+class _Connection(H2Connection):
+    MAX_CLOSED_STREAMS = REMEMBERED
 
 
 def make_h2(limits: Limits, *, client_side: bool, streams: int) -> H2Connection:
@@ -36,13 +43,13 @@ def make_h2(limits: Limits, *, client_side: bool, streams: int) -> H2Connection:
     config = H2Configuration(
         client_side=client_side,
         header_encoding=None,
-        # All of it is done in `h2heads` and `outgoing`, for both versions of HTTP alike.
+        # All of it is done in `h2.heads` and `outgoing`, for both versions of HTTP alike.
         validate_inbound_headers=False,
         normalize_inbound_headers=False,
         validate_outbound_headers=False,
         normalize_outbound_headers=False,
     )
-    h2 = H2Connection(config)
+    h2 = _Connection(config)
     settings = {
         SettingCodes.ENABLE_PUSH: 0,
         SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,

@@ -15,8 +15,8 @@ from struct import Struct
 import msgspec
 from h2.errors import ErrorCodes
 
-from rawproxy.wire.h2events import Http2Error
-from rawproxy.wire.h2floods import EMPTIES
+from rawproxy.wire.h2.events import Http2Error
+from rawproxy.wire.h2.floods import EMPTIES
 
 __all__ = [
     "ACK", "CONTINUATION", "DATA", "END_HEADERS", "END_STREAM", "GOAWAY", "HEADERS", "LAST_STREAM",
@@ -118,9 +118,9 @@ class Guard:
                 return
             data = bytes(self._held)
             self._held.clear()
+        self._wanted = _HEADER_BYTES
         at = self._skip_preface(data) if self._preface else 0
         end = len(data)
-        self._wanted = _HEADER_BYTES
         while end - at >= _HEADER_BYTES and not self._preface:
             high, low, kind, flags, stream = _unpack(data, at)
             length = high << 8 | low

@@ -1,13 +1,13 @@
 """Header blocks: undo HPACK, within limits.
 
-Layer: wire. Knows sizes. Knows no names: what the fields mean is in `h2heads`.
+Layer: wire. Knows sizes. Knows no names: what the fields mean is in `h2.heads`.
 Spec:  https://www.rfc-editor.org/rfc/rfc7541
 """
 
 from h2.errors import ErrorCodes
 from hpack import Decoder, HPACKError, OversizedHeaderListError
 
-from rawproxy.wire.h2events import Http2Error
+from rawproxy.wire.h2.events import Http2Error
 from rawproxy.wire.http import Fields
 
 __all__ = ["BLOCK_FACTOR", "BOMB_FACTOR", "MAX_TABLE_UPDATES", "BlockDecoder"]

@@ -18,7 +18,7 @@ so each kind has an allowance that no honest peer comes near, and that is spent 
 
 from h2.errors import ErrorCodes
 
-from rawproxy.wire.h2events import Http2Error
+from rawproxy.wire.h2.events import Http2Error
 
 __all__ = [
     "CONTROLS",

@@ -1,0 +1,64 @@
+"""Certificates in files, and clients over TLS."""
+
+import ssl
+from pathlib import Path
+from typing import Any
+
+import trio
+import trustme
+
+from tests.net.fakes import Client
+
+
+def files(ca: trustme.CA, folder: Path, *names: str) -> dict[str, str]:
+    """A certificate for `names` and its key, as `[server.tls]` has them."""
+    issued = ca.issue_cert(*names)
+    certificate, key = folder / f"{names[0]}.pem".replace("*", "_"), folder / f"{names[0]}.key"
+    certificate.write_bytes(b"".join(one.bytes() for one in issued.cert_chain_pems))
+    key.write_bytes(issued.private_key_pem.bytes())
+    return {"certificate": str(certificate), "key": str(key)}
+
+
+def authority(ca: trustme.CA, folder: Path, name: str = "ca.pem") -> str:
+    """A file of the authority."""
+    path = folder / name
+    path.write_bytes(ca.cert_pem.bytes())
+    return str(path)
+
+
+def client_context(ca: trustme.CA, own: trustme.LeafCert | None = None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cadata=ca.cert_pem.bytes().decode())
+    if own is not None:
+        own.configure_cert(context)
+    return context
+
+
+def port_of(url: str) -> int:
+    return int(url.rpartition(":")[2])
+
+
+async def dial(
+    url: str, context: ssl.SSLContext, name: str = "localhost", before: bytes = b""
+) -> trio.SSLStream[trio.SocketStream]:
+    """Connect, and shake hands; `before` goes first, as it is."""
+    plain = await trio.open_tcp_stream("127.0.0.1", port_of(url))
+    if before:
+        await plain.send_all(before)
+    stream = trio.SSLStream(plain, context, server_hostname=name, https_compatible=True)
+    try:
+        await stream.do_handshake()
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+    return stream
+
+
+async def client(url: str, context: ssl.SSLContext, name: str = "localhost", **more: Any) -> Client:
+    """A bare HTTP client over TLS."""
+    stream: Any = await dial(url, context, name, **more)
+    return Client(stream)
+
+
+def names_shown(stream: trio.SSLStream[trio.SocketStream]) -> list[str]:
+    """The names of the certificate that the server showed."""
+    return [value for _, value in stream.getpeercert()["subjectAltName"]]
