@@ -10,7 +10,17 @@ from rawproxy.dialects import DIALECTS
 from rawproxy.dialects.reading import encode
 from rawproxy.wire import eventstream
 
-__all__ = ["HTTP_WORDS", "REQUESTS", "RESPONSES", "bodies", "streams", "words"]
+__all__ = [
+    "HELLOS",
+    "HTTP_WORDS",
+    "PROXIED",
+    "PROXY_WORDS",
+    "REQUESTS",
+    "RESPONSES",
+    "bodies",
+    "streams",
+    "words",
+]
 
 GOLDEN = Path(__file__).parent.parent / "tests" / "golden"
 
@@ -117,4 +127,41 @@ HTTP_WORDS = [
     b"0", b"5", b"5;a=b", b"5 ;a", b"5;", b"0x5", b"-1", b"ffffffffffffffff", b"1" + b"0" * 16, b"hello", b"GET / HTTP/1.1",
     b"GET  / HTTP/1.1", b"CONNECT a:1 HTTP/1.1", b"GET a HTTP/1.1", b"GET /# HTTP/1.1", b"PRI * HTTP/2.0", b"GET / HTTP/1.2",
     b"HTTP/1.1 200 OK", b"HTTP/1.1 99 x", b"HTTP/1.1 100 x", b"HTTP/2 200", b"\n", b"\r", b"X: y\nZ: w", b"\r\nX",
+]  # fmt: skip
+
+_V2 = b"\r\n\r\n\0\r\nQUIT\n"
+
+PROXIED = [
+    b"PROXY TCP4 203.0.113.7 10.0.0.1 12345 443\r\nGET / HTTP/1.1\r\n",
+    b"PROXY TCP6 2001:db8::1 ::1 0 65535\r\n", b"PROXY UNKNOWN\r\n", b"PROXY UNKNOWN ffff::1 whatever\r\nrest",
+    _V2 + b"\x21\x11\0\x0c" + bytes(range(12)) + b"rest", _V2 + b"\x21\x21\0\x24" + bytes(36), _V2 + b"\x20\0\0\0",
+    _V2 + b"\x21\x31\0\xd8" + b"/run/a".ljust(216, b"\0"), _V2 + b"\x21\x11\0\x13" + bytes(12) + b"\x03\0\x04abcdGET /",
+]  # fmt: skip
+
+PROXY_WORDS = [
+    b"PROXY ", b"TCP4", b"TCP6", b"UNKNOWN", b"1.1.1.1", b"::ffff:1.2.3.4", b"fe80::1%eth0", b"01.2.3.4", b"65536", b"\r\n", _V2,
+    b"\x21\x11", b"\x20", b"\x02\x18", b"\x02\x19", b"\x31", b" ", b"\xc2\xb2",
+]  # fmt: skip
+
+
+def _vector(size: int, data: bytes) -> bytes:
+    return len(data).to_bytes(size) + data
+
+
+def _hello(extensions: bytes, size: int = 2**14) -> bytes:
+    """Return a ClientHello in records of `size` bytes."""
+    ciphers = _vector(1, b"s" * 32) + _vector(2, b"\x13\x01") + _vector(1, b"\0")
+    message = b"\x01" + _vector(3, b"\x03\x03" + b"r" * 32 + ciphers + _vector(2, extensions))
+    parts = [message[at : at + size] for at in range(0, len(message), size)]
+    return b"".join(b"\x16\x03\x01" + _vector(2, part) for part in parts)
+
+
+def _asks(name: bytes, kind: bytes = b"\0") -> bytes:
+    return b"\0\0" + _vector(2, _vector(2, kind + _vector(2, name)))
+
+
+HELLOS = [
+    _hello(_asks(b"a.example")), _hello(b"\0\x10\0\x05\0\x03\x02h2" + _asks(b"A.Example.")), _hello(b""), _hello(_asks(b"")),
+    _hello(_asks(b"a.example"), 20), _hello(_asks(b"\xff")), _hello(_asks(b"x", b"\1")), _hello(b"\0\x15" + _vector(2, bytes(9000)) + _asks(b"b.example")),
+    b"\x16\x03\x01\0\4\2\0\0\0", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\0\0" * 40,
 ]  # fmt: skip

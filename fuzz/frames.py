@@ -12,8 +12,8 @@ from hpack import Encoder
 
 from fuzz.base import MAX_INPUT, Mutate
 from fuzz.mutate import change_bytes
-from rawproxy.wire import h2frames
-from rawproxy.wire.h2frames import write_frame
+from rawproxy.wire.h2 import frames as h2frames
+from rawproxy.wire.h2.frames import write_frame
 
 __all__ = ["CLIENT_SEEDS", "SERVER_SEEDS", "of_http2", "parse"]
 

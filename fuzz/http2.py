@@ -15,9 +15,9 @@ from fuzz.base import held, pick, pieces, reads, timed
 from fuzz.frames import parse
 from fuzz.http1 import FRAMING, LIMITS, NO_LIMITS, check_rewritten
 from rawproxy.errors import HttpError
-from rawproxy.wire import h2frames
-from rawproxy.wire.h2blocks import BLOCK_FACTOR
-from rawproxy.wire.h2events import Events, Http2Error, Refused
+from rawproxy.wire.h2 import frames as h2frames
+from rawproxy.wire.h2.blocks import BLOCK_FACTOR
+from rawproxy.wire.h2.events import Events, Http2Error, Refused
 from rawproxy.wire.http import Body, End, RequestHead, Reset, ResponseHead
 from rawproxy.wire.http1 import Limits
 from rawproxy.wire.http2 import Http2Client, Http2Server

@@ -9,7 +9,7 @@ from rawproxy.dialects import DIALECTS
 from rawproxy.dialects.events import Fail, FailKind
 from rawproxy.wire import jsonarray
 from rawproxy.wire.frame import MAX_FRAME, Framing
-from rawproxy.wire.h2frames import PREFACE
+from rawproxy.wire.h2.frames import PREFACE
 
 __all__ = ["TARGETS"]
 
@@ -97,6 +97,8 @@ _ALL = [
     *map(_splitter, splitters.FRAMINGS),
     Target("splice", values.run_splice, lambda: corpus.bodies("openai_chat", "call"), of_json(["model", "rp1.", "new", "data:x"])),
     Target("fields", values.run_fields, lambda: _FIELDS, of_bytes(_FIELDS)),
+    Target("proxy_protocol", values.run_proxy_protocol, lambda: corpus.PROXIED, of_bytes(corpus.PROXY_WORDS)),
+    Target("client_hello", values.run_client_hello, lambda: corpus.HELLOS, of_bytes([b"\0\0", b"\x16\x03\x01", b"\xff\xff", b"A.example", b"\x01\0\0"])),
     *map(_dialect, RUNS),
 ]  # fmt: skip
 

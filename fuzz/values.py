@@ -1,22 +1,27 @@
-"""Small parsers: values inside JSON bytes (`wire.splice`), and single header fields (`wire.fields`).
+"""Small parsers: values inside JSON bytes (`wire.splice`), single header fields (`wire.fields`), and
+what may come before HTTP (`wire.proxy_protocol`, `wire.client_hello`).
 
 `splice` is held against the standard library's JSON: what it changes is changed, and nothing else.
 """
 
+import ipaddress
 import json
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from fuzz.base import pick, timed
+from fuzz.base import held, pick, pieces, reads, timed
 from rawproxy.errors import WireError
-from rawproxy.wire import fields, splice
+from rawproxy.wire import client_hello, fields, splice
+from rawproxy.wire.proxy_protocol import V2_BYTES, HeaderReader
 
-__all__ = ["run_fields", "run_splice"]
+__all__ = ["run_client_hello", "run_fields", "run_proxy_protocol", "run_splice"]
 
 NEW = b'{"new":["\\u00e9",1]}'
 PREFIXES = [b"", b"r", b"data:", b"rp1."]
+_V2_HEAD = 16
+
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -145,3 +150,41 @@ def run_fields(data: bytes) -> None:
     named = timed(fields.hop_by_hop, [(b"connection", data)])
     assert named >= fields.HOP_BY_HOP
     timed(fields.is_token, data)
+
+
+def run_proxy_protocol(data: bytes) -> None:
+    """However a header is cut, it says the same; what is held is a header and a read."""
+    assert _proxied(pieces(data)) == _proxied(reads(data))
+
+
+def _proxied(parts: list[bytes]) -> tuple[str, bytes] | None:
+    reader, rest = HeaderReader(), b""
+    for part in parts:
+        if reader.done:
+            rest += part
+            continue
+        try:
+            timed(reader.feed, part)
+        except WireError:
+            return None
+        assert held(reader) <= V2_BYTES + _V2_HEAD + len(reader.rest)
+    if not reader.done:
+        return "", b""
+    if reader.source not in ("", "unix"):
+        assert str(ipaddress.ip_address(reader.source)) == reader.source
+    return reader.source, reader.rest + rest
+
+
+def run_client_hello(data: bytes) -> None:
+    """However a ClientHello is cut, it asks for the same name; and the name is one that DNS may have."""
+    whole = timed(client_hello.server_name, data)
+    assert whole is None or whole == whole.lower()
+    assert whole is None or whole.isascii()
+    seen, name = b"", None
+    for part in pieces(data):
+        seen += part
+        name = timed(client_hello.server_name, seen)
+        if name is not None:
+            break
+    if len(data) <= client_hello.LONGEST:
+        assert name == whole

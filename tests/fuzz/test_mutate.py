@@ -12,7 +12,7 @@ from fuzz.engine import inputs
 from fuzz.frames import CLIENT_SEEDS, SERVER_SEEDS, block, parse
 from fuzz.targets import TARGETS
 from rawproxy.errors import HttpError, WireError
-from rawproxy.wire.h2frames import PREFACE, write_frame
+from rawproxy.wire.h2.frames import PREFACE, write_frame
 from rawproxy.wire.http1 import Limits, RequestReader
 from rawproxy.wire.http2 import Http2Server
 

@@ -16,7 +16,7 @@ CHANGED = 20
 
 PARSERS = {
     "h1_request", "h1_response", "h2_server", "h2_client", "sse", "eventstream", "ndjson",
-    "jsonarray", "text", "splice", "fields",
+    "jsonarray", "text", "splice", "fields", "proxy_protocol", "client_hello",
 }  # fmt: skip
 
 
