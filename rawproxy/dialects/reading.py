@@ -62,7 +62,7 @@ def decode(data: bytes | Raw, kind: type[T]) -> T:
     A lone surrogate (`"\\ud83d"`: half of an emoji, as JavaScript cuts them) reads as U+FFFD.
 
     Raises:
-        ValueError: not JSON, or of another type, or nested deeper than the parser can follow.
+        ValueError: not JSON, not UTF-8 (what is left as `Raw` included), or of another type, or nested deeper than the parser can follow.
     """
     try:
         return _decode(data, kind)
@@ -92,6 +92,8 @@ def _decode(data: bytes | Raw, kind: type[T]) -> T:
     decoder = _DECODERS.get(kind)
     if decoder is None:
         decoder = _DECODERS[kind] = msgspec.json.Decoder(kind)
+    if type(data) is bytes and not data.isascii():
+        data.decode()  # msgspec does not look at what stays undecoded, and some of that is sent on
     try:
         value: T = decoder.decode(data)
     except RecursionError:
@@ -111,7 +113,7 @@ def choice_number(said: float | None, place: int = 0) -> int | None:
 
 
 def _is_utf8(data: bytes | Raw) -> bool:
-    """msgspec does not look at what stays undecoded, and some of that is sent on."""
+    """Whether it is UTF-8 in what msgspec leaves undecoded, too."""
     try:
         bytes(data).decode()
     except UnicodeDecodeError:

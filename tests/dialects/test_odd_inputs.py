@@ -24,6 +24,7 @@ from rawproxy.dialects.reading import (
 )
 from rawproxy.dialects.usage_chunk import ask_usage
 from rawproxy.errors import ClientError, UpstreamCut, UpstreamNonsense
+from rawproxy.wire import sse
 from rawproxy.wire.frame import MAX_FRAME
 
 VAULT = Vault(b"key", "id")
@@ -368,3 +369,17 @@ def test_an_item_of_the_vendor_without_input_is_whole() -> None:
         if isinstance(event, Whole)
     ]
     assert bytes(whole.raw) == raw
+
+
+@pytest.mark.parametrize("name", ["openai_chat", "openai_responses", "openai_completions"])
+def test_what_is_left_undecoded_is_utf8_as_well(name: str) -> None:
+    reply = CHAT_REPLY % b'{"content": [{"token": "\xed\xa0\xbd", "logprob": 1}]}'
+    with pytest.raises(UpstreamNonsense):
+        DIALECTS[name].read_reply(reply, Back())
+
+
+def test_ids_that_are_no_strings_are_compared_all_the_same() -> None:
+    item = {"type": "reasoning", "id": {"a": 1}, "summary": []}
+    event = {"type": "response.output_item.added", "output_index": 0, "item": item}
+    frames = [sse.write(json.dumps(event).encode(), name=b"response.output_item.added")] * 2
+    assert "two items have one id" in [one.what for one in validate("openai_responses", frames)]
