@@ -19,12 +19,13 @@ from rawproxy.dialects.reading import (
     MOST_COUNT,
     Fields,
     choice_number,
+    encode,
     flat,
     whole_count,
 )
 from rawproxy.dialects.usage_chunk import ask_usage
 from rawproxy.errors import ClientError, UpstreamCut, UpstreamNonsense
-from rawproxy.wire import sse
+from rawproxy.wire import eventstream, sse
 from rawproxy.wire.frame import MAX_FRAME
 
 VAULT = Vault(b"key", "id")
@@ -383,3 +384,21 @@ def test_ids_that_are_no_strings_are_compared_all_the_same() -> None:
     event = {"type": "response.output_item.added", "output_index": 0, "item": item}
     frames = [sse.write(json.dumps(event).encode(), name=b"response.output_item.added")] * 2
     assert "two items have one id" in [one.what for one in validate("openai_responses", frames)]
+
+
+@pytest.mark.parametrize("word", [[], {}, 1, True])
+@pytest.mark.parametrize(
+    ("name", "stream"),
+    [
+        ("gemini", lambda word: sse.write(encode({"candidates": [{"finishReason": word}]}))),
+        (
+            "bedrock_converse",
+            lambda word: eventstream.write(encode({"stopReason": word}), name=b"messageStop"),
+        ),
+    ],
+)
+def test_reasons_that_are_no_strings_are_none(
+    name: str, stream: Callable[[object], bytes], word: object
+) -> None:
+    broken = [one.what for one in validate(name, stream(word))]
+    assert [one for one in broken if one.startswith(f"{word} is no ")]
