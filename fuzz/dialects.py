@@ -160,10 +160,9 @@ def _check_order(events: Iterable[Event]) -> None:
 
 
 def _check_grammar(name: str, stream: bytes, call: Call) -> None:
-    allowed: tuple[str, ...] = UPSTREAMS_OWN
     if WILD_NUMBER.search(stream):
-        allowed += ("the data is not a JSON object", "the line is not a JSON object")
-    broken = [text for text in map(str, validate(name, stream)) if not text.endswith(allowed)]
+        return
+    broken = [text for text in map(str, validate(name, stream)) if not text.endswith(UPSTREAMS_OWN)]
     assert not broken, f"{name} {call.variant}: {'; '.join(broken[:2])}"
 
 
