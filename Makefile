@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CLEAN_ENV := env -u PYTHONPATH -u PYTHONHOME
 
-.PHONY: run test check fast corpus bench lock setup setup-dev
+.PHONY: run test check fast corpus bench fuzz lock setup setup-dev
 
 run: setup
 	@exec $(BIN)/rawproxy serve
@@ -34,6 +34,10 @@ corpus: setup-dev
 
 bench: setup-dev
 	$(BIN)/python -m bench $(ARGS)
+
+# Every parser, fed with what nobody should send; exit code 1 on a finding. ARGS='--seconds 600'.
+fuzz: setup-dev
+	$(BIN)/python -m fuzz $(ARGS)
 
 # What pip installs, pinned with hashes. Run after a change of the dependencies in pyproject.toml.
 lock: setup-dev

@@ -214,7 +214,10 @@ class Dialect(Protocol):
         ...
 
     def read_reply(self, body: bytes, back: Back) -> list[Event]:
-        """Read a whole reply as the events a stream of it would have made. UpstreamNonsense."""
+        """Read a whole reply as the events a stream of it would have made.
+
+        UpstreamNonsense when it is none; UpstreamCut when it is a list of chunks without an end.
+        """
         ...
 
     def write_reply(

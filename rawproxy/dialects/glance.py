@@ -46,7 +46,7 @@ def glance(
     stream, many = found.get("stream"), found.get(n)
     if given.stream is not None:
         streams = given.stream
-    elif stream is not None:
+    elif stream not in (None, b"null"):
         streams = stream.strip(b'"') == b"true"
     choices = int(many) if many is not None and many.isdigit() and len(many) < 4 else 1
     return Glance(named, streams, choices)

@@ -11,7 +11,7 @@ import msgspec
 from rawproxy.dialects.base import ErrorReply
 from rawproxy.dialects.events import Fail, FailKind, Overflow, Usage
 from rawproxy.dialects.failures import MESSAGE_LENGTH, kind_of_status, read_overflow
-from rawproxy.dialects.reading import decode, encode
+from rawproxy.dialects.reading import decode, encode, whole_count
 
 __all__ = [
     "TokenUsage",
@@ -61,20 +61,16 @@ def read_usage(usage: TokenUsage) -> Usage:
     if output is not None and usage.total_tokens == (usage.prompt_tokens or 0) + output + reasoning:
         output += reasoning
     return Usage(
-        input=_count(usage.prompt_tokens),
-        output=_count(output),
-        cache_read=_count(usage.prompt_cache_hit_tokens if cached is None else cached),
-        cache_write=_count(given.cache_write_tokens),
-        reasoning=_count(made.reasoning_tokens),
-        audio_input=_count(given.audio_tokens),
-        audio_output=_count(made.audio_tokens),
-        prediction_accepted=_count(made.accepted_prediction_tokens),
-        prediction_rejected=_count(made.rejected_prediction_tokens),
+        input=whole_count(usage.prompt_tokens),
+        output=whole_count(output),
+        cache_read=whole_count(usage.prompt_cache_hit_tokens if cached is None else cached),
+        cache_write=whole_count(given.cache_write_tokens),
+        reasoning=whole_count(made.reasoning_tokens),
+        audio_input=whole_count(given.audio_tokens),
+        audio_output=whole_count(made.audio_tokens),
+        prediction_accepted=whole_count(made.accepted_prediction_tokens),
+        prediction_rejected=whole_count(made.rejected_prediction_tokens),
     )
-
-
-def _count(count: Count) -> int | None:
-    return None if count is None else max(0, int(count))
 
 
 def write_usage(usage: Usage) -> dict[str, object]:

@@ -26,7 +26,7 @@ from rawproxy.dialects.losses import Loss
 from rawproxy.dialects.reading import decode
 from rawproxy.dialects.reframe import Reframer
 from rawproxy.dialects.tally import Tally
-from rawproxy.errors import UpstreamCut, UpstreamNonsense, WireError
+from rawproxy.errors import UpstreamCut, UpstreamError, UpstreamNonsense, WireError
 from rawproxy.wire.frame import Frame, Framing, PlainFrame
 
 __all__ = ["Edit", "PassBody", "PassPipe", "Pipe", "RawPipe", "TranslatePipe"]
@@ -209,8 +209,9 @@ class PassPipe:
         return [*mended, self._writer.write(fail)]
 
     def keepalive(self) -> bytes:
-        """Return the dialect's keepalive; nothing may stand inside a frame."""
-        return b"" if self._torn else self._writer.keepalive()
+        """Return the dialect's keepalive; nothing may stand inside a frame, or behind the end."""
+        over = self._torn or self.tally.ended or self.tally.failure is not None
+        return b"" if over else self._writer.keepalive()
 
     def _edited(self, frame: Frame) -> bytes:
         if not frame.whole:
@@ -292,7 +293,7 @@ class PassBody:
         if self._dialect is not None:
             try:
                 self.tally.note(self._dialect.read_reply(body, Back()))
-            except UpstreamNonsense:
+            except UpstreamError:
                 self.tally.unknown += 1
         self.tally.bearing = self.tally.bearing or self.tally.failure is None
         return [body if self._edit is None else self._edit(body)]
@@ -423,8 +424,8 @@ class TranslatePipe:
         return [part] if part else []
 
     def keepalive(self) -> bytes:
-        """Return the client's keepalive."""
-        return self._sink.keepalive()
+        """Return the client's keepalive; nothing may stand behind the end."""
+        return b"" if self._over else self._sink.keepalive()
 
     @property
     def broken(self) -> bool:

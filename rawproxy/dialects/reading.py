@@ -19,9 +19,24 @@ from msgspec import Raw
 
 from rawproxy.errors import ClientError
 
-__all__ = ["Fields", "decode", "encode"]
+__all__ = [
+    "MOST_CHOICES",
+    "MOST_COUNT",
+    "Fields",
+    "choice_number",
+    "decode",
+    "encode",
+    "flat",
+    "whole_count",
+]
 
 T = TypeVar("T")
+
+MOST_COUNT = 2**53
+"""What an upstream says beyond this is no count of anything: floats are exact up to it."""
+
+MOST_CHOICES = 128
+"""Answers to one call: as many as any API gives. A number beyond would be room for as many."""
 
 _ENCODER = msgspec.json.Encoder()
 _DECODERS: dict[object, msgspec.json.Decoder[Any]] = {}
@@ -47,7 +62,7 @@ def decode(data: bytes | Raw, kind: type[T]) -> T:
     A lone surrogate (`"\\ud83d"`: half of an emoji, as JavaScript cuts them) reads as U+FFFD.
 
     Raises:
-        ValueError: not JSON, or of another type, or nested deeper than the parser can follow.
+        ValueError: not JSON, not UTF-8 (what is left as `Raw` included), or of another type, or nested deeper than the parser can follow.
     """
     try:
         return _decode(data, kind)
@@ -63,6 +78,11 @@ def encode(value: object) -> bytes:
     return _ENCODER.encode(value)
 
 
+def flat(data: bytes) -> bytes:
+    """Return JSON on one line: what an upstream wrote in lines, put into a frame, would be cut there."""
+    return msgspec.json.format(data, indent=-1) if b"\n" in data or b"\r" in data else data
+
+
 def _whole_pairs(match: re.Match[bytes]) -> bytes:
     backslashes, pair = match.groups()
     return bytes(backslashes) + (pair or b"\\ufffd")
@@ -72,11 +92,33 @@ def _decode(data: bytes | Raw, kind: type[T]) -> T:
     decoder = _DECODERS.get(kind)
     if decoder is None:
         decoder = _DECODERS[kind] = msgspec.json.Decoder(kind)
+    if type(data) is bytes and not data.isascii():
+        data.decode()  # msgspec does not look at what stays undecoded, and some of that is sent on
     try:
         value: T = decoder.decode(data)
     except RecursionError:
         raise ValueError("the JSON is nested too deep") from None
     return value
+
+
+def whole_count(said: float | None) -> int | None:
+    """Return what an upstream counted (tokens, seconds); None for what is no count."""
+    return int(said) if said is not None and 0 <= said < MOST_COUNT else None
+
+
+def choice_number(said: float | None, place: int = 0) -> int | None:
+    """Return which answer an upstream speaks of, `place` where it does not say; None for none."""
+    number = place if said is None else said
+    return int(number) if 0 <= number < MOST_CHOICES else None
+
+
+def _is_utf8(data: bytes | Raw) -> bool:
+    """Whether it is UTF-8 in what msgspec leaves undecoded, too."""
+    try:
+        bytes(data).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 class Fields:
@@ -98,8 +140,10 @@ class Fields:
         """Return the JSON object in `data`.
 
         Raises:
-            ClientError: it is not a JSON object.
+            ClientError: it is not a JSON object, or (the body itself) is not UTF-8 throughout.
         """
+        if not path and not _is_utf8(data):
+            raise ClientError("the body is not a JSON object")
         try:
             return cls(_OBJECT.decode(data), path)
         except (ValueError, RecursionError):
@@ -182,6 +226,18 @@ class Fields:
         if raw is None or raw == _NULL:
             return None
         return type(self).of(raw, self.at(name))
+
+    def raw_object(self, name: str, what: str = "an object") -> Raw:
+        """Take an object as it stands; an empty (false) Raw when it is absent or null."""
+        raw = self.raw(name)
+        if raw and _first_byte(raw) != b"{":
+            path = self.at(name)
+            raise ClientError(f"{path}: expected {what}", param=path)
+        return raw
+
+    def schema(self, name: str) -> Raw:
+        """Take a JSON schema as it stands; an empty (false) Raw when it is absent or null."""
+        return self.raw_object(name, "a JSON schema, an object")
 
     def objects(self, name: str) -> list[Self]:
         """Take a list of objects, to be read further; [] when absent."""

@@ -85,8 +85,8 @@ class Scribe:
 
     @property
     def whole(self) -> bool:
-        """Whether every choice that began has stopped, and one has."""
-        return bool(self._stopped) and self._choices <= self._stopped
+        """Whether every choice that began has stopped, the first among them."""
+        return 0 in self._stopped and self._choices <= self._stopped
 
     def start(
         self, reply_id: str | None = None, model: str | None = None, created: int | None = None

@@ -9,6 +9,7 @@ import re
 from msgspec import Raw
 
 from rawproxy.dialects.reading import decode, encode
+from rawproxy.errors import WireError
 from rawproxy.wire import splice
 from rawproxy.wire.frame import Frame
 
@@ -25,12 +26,12 @@ def ask_usage(body: bytes) -> bytes | None:
     Nothing else of the body changes. Options that cannot be read are the upstream's to refuse.
     """
     options: dict[str, Raw] = {}
-    given = splice.value(body, "stream_options")
-    if given is not None and given != b"null":
-        try:
+    try:
+        given = splice.value(body, "stream_options")
+        if given is not None and given != b"null":
             options = decode(given, dict[str, Raw])
-        except ValueError:
-            return None
+    except (WireError, ValueError):
+        return None
     if bytes(options.get("include_usage", b"")) == b"true":
         return None
     return splice.replace(body, "stream_options", encode(options | {"include_usage": True}))

@@ -29,7 +29,7 @@ def usage_of(text: str) -> Usage:
     [
         ("{}", Usage()),
         ('{"prompt_tokens":3,"completion_tokens":2}', Usage(input=3, output=2)),
-        ('{"prompt_tokens":3.0,"completion_tokens":-1}', Usage(input=3, output=0)),
+        ('{"prompt_tokens":3.0,"completion_tokens":-1}', Usage(input=3)),
         (
             (
                 '{"prompt_tokens":9,"completion_tokens":5,"total_tokens":14,'

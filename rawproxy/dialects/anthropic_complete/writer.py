@@ -174,6 +174,7 @@ class CompletionWriter:
         self._form = _Form(call, reply_id)
         self._text = _Text(call)
         self._said = ""  # cumulative form: all of the text so far
+        self._stopped = False
         self._over = False
 
     @property
@@ -192,6 +193,7 @@ class CompletionWriter:
             case Start():
                 self._form.start = event
             case Stop(choice=0):
+                self._stopped = True
                 return self._frame("", _ending(event))
             case End():
                 self._over = True
@@ -210,7 +212,12 @@ class CompletionWriter:
         return partial(between, before, after)
 
     def keepalive(self) -> bytes:
-        """Return a ping: the oldest clients skip it with the line behind it, and skip no comment."""
+        """Return a ping: the oldest clients skip it with the line behind it, and skip no comment.
+
+        Nothing behind the stop_reason, where they stop to read.
+        """
+        if self._stopped or self._over:
+            return b""
         return sse.write(b"{}" if self._form.is_cumulative else b'{"type":"ping"}', name=b"ping")
 
     def joined(self) -> None:
@@ -228,6 +235,8 @@ class CompletionWriter:
     def _fail(self, fail: Fail) -> bytes:
         said = error_of(fail)
         if not self._form.is_cumulative:
+            if self._stopped:
+                return b""  # the reply was whole, and nobody reads on
             return sse.write(encode(said), name=b"error")
         error = said["error"]
         assert isinstance(error, dict)

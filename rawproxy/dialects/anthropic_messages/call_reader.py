@@ -176,7 +176,7 @@ class CallReader:
             self._extra[given.path] = bytes(raw)
             return None
         self._names["format"] = given.path
-        found = Format("schema", schema=given.raw("schema"))
+        found = Format("schema", schema=given.schema("schema"))
         self._keep(given)
         return found
 

@@ -87,7 +87,7 @@ def _own_body(call: Call, target: Target, turns: TurnWriter) -> Item:
     drawn, asked, mark = call.sampling, call.reasoning, call.cache.automatic
     name, form = call.names.get("format", ""), None
     if call.format is not None:
-        form = turns.whole({"type": "json_schema", "schema": call.format.schema}, name)
+        form = turns.whole(said(type="json_schema", schema=call.format.schema or None), name)
     old = name == "output_format"
     config = said(effort=asked.effort, format=None if old else form)
     thinking = said(

@@ -7,7 +7,7 @@ understood is.
 Spec: https://platform.claude.com/docs/en/build-with-claude/streaming
 """
 
-from json import JSONDecodeError, JSONDecoder
+from json import JSONDecoder
 
 import msgspec
 from msgspec import Raw
@@ -16,7 +16,7 @@ from rawproxy.dialects.anthropic_shared import read_failure
 from rawproxy.dialects.base import Back
 from rawproxy.dialects.envelope import seal
 from rawproxy.dialects.events import Event, Note, Reason, Usage, Whole
-from rawproxy.dialects.reading import decode, encode
+from rawproxy.dialects.reading import decode, encode, whole_count
 from rawproxy.dialects.scribe import Scribe
 from rawproxy.errors import UpstreamNonsense
 from rawproxy.wire.frame import Frame
@@ -204,7 +204,7 @@ class ReplyReader:
         while text:
             try:
                 _, end = JSONDecoder().raw_decode(text)
-            except (JSONDecodeError, RecursionError):
+            except (ValueError, RecursionError):  # or a number of 4,301 digits
                 raise UpstreamNonsense("a frame of the upstream's stream is not JSON") from None
             one = text[:end].encode("utf-8", "replace")
             try:
@@ -442,16 +442,12 @@ def _read_usage(said: _Usage) -> Usage:
     total = sum(count or 0 for count in parts) if said.input_tokens is not None else None
     details = said.output_tokens_details or _OutputDetails()
     return Usage(
-        input=_whole_count(total),
-        output=_whole_count(said.output_tokens),
-        cache_read=_whole_count(said.cache_read_input_tokens),
-        cache_write=_whole_count(written),
-        cache_write_5m=_whole_count(kept[0]),
-        cache_write_1h=_whole_count(kept[1]),
-        reasoning=_whole_count(details.thinking_tokens),
+        input=whole_count(total),
+        output=whole_count(said.output_tokens),
+        cache_read=whole_count(said.cache_read_input_tokens),
+        cache_write=whole_count(written),
+        cache_write_5m=whole_count(kept[0]),
+        cache_write_1h=whole_count(kept[1]),
+        reasoning=whole_count(details.thinking_tokens),
         server_tools=said.server_tool_use,
     )
-
-
-def _whole_count(count: Count) -> int | None:
-    return None if count is None else max(0, int(count))

@@ -38,7 +38,7 @@ from rawproxy.dialects.fold import Block, Choice, fold
 from rawproxy.dialects.freeform import wrap
 from rawproxy.dialects.groove import between
 from rawproxy.dialects.losses import Loss
-from rawproxy.dialects.reading import decode, encode
+from rawproxy.dialects.reading import decode, encode, flat
 from rawproxy.dialects.sequence import Sequencer
 from rawproxy.wire import sse
 
@@ -86,6 +86,10 @@ def _frame(name: str, **members: object) -> bytes:
 def _reply_id(given: str | None, made: str) -> str:
     known = given or made
     return known if known.startswith(ID_PREFIX) else ID_PREFIX + known
+
+
+_GROWING_INPUTS = (b"server_tool_use", b"mcp_tool_use")
+"""Vendor-run blocks whose input comes in deltas; every other block is whole when it starts."""
 
 
 def _tool_use(opened: Open) -> Item:
@@ -328,7 +332,7 @@ class ReplyWriter:
         if note.dialect != MESSAGES or live.opened.kind != "text":
             self._losses.add("citations")
             return b""
-        cited = b'{"type":"citations_delta","citation":%b}' % bytes(note.raw)
+        cited = b'{"type":"citations_delta","citation":%b}' % flat(bytes(note.raw))
         return self._open_live(live) + _DELTA % (self._index, cited)
 
     def _sealed(self, live: _Live, seal: Seal) -> bytes:
@@ -370,13 +374,14 @@ class ReplyWriter:
     def _whole(self, whole: Whole) -> bytes:
         members = decode(whole.raw, dict[str, Raw])
         given = bytes(members.get("input", b""))
-        if given in (b"", b"{}"):
-            return self._block(bytes(whole.raw))
+        kind = bytes(members.get("type", b"")).strip(b'"')
+        if given in (b"", b"{}") or kind not in _GROWING_INPUTS:
+            return self._block(flat(bytes(whole.raw)))
         # Clients put the input together from its deltas, and take none with the start.
         index = self._index
         self._index += 1
         piece = _PIECES["tool"] % encode(given.decode("utf-8", "replace"))
-        opening = encode(members | {"input": {}})
+        opening = flat(encode(members | {"input": {}}))
         return _START % (index, opening) + _DELTA % (index, piece) + _STOP % index
 
     def _end(self, end: End) -> bytes:

@@ -163,7 +163,7 @@ class ReplyGrammar:
         broken = [f"order: messageStop while block {self._blocks - 1} is open"] * bool(self._open)
         self._stopped = True
         word = said.get("stopReason")
-        if word not in REASONS:
+        if not isinstance(word, str) or word not in REASONS:
             broken.append(f"stop: {word} is no stopReason")
         if word == "tool_use" and not self._tools:
             broken.append("stop: tool_use without a toolUse block")

@@ -20,7 +20,7 @@ from rawproxy.dialects.base import Back
 from rawproxy.dialects.bedrock_converse.errors import read_failure
 from rawproxy.dialects.envelope import seal
 from rawproxy.dialects.events import Event, Note, Reason, Usage, Whole
-from rawproxy.dialects.reading import decode, encode
+from rawproxy.dialects.reading import decode, encode, whole_count
 from rawproxy.dialects.scribe import Scribe
 from rawproxy.errors import UpstreamNonsense
 from rawproxy.wire.eventstream import EventFrame
@@ -517,14 +517,10 @@ def _read_usage(said: _Usage) -> Usage:
     total = sum(count or 0 for count in parts) if said.input_tokens is not None else None
     kept = {one.ttl: one.input_tokens for one in said.cache_details or ()}
     return Usage(
-        input=_whole_count(total),
-        output=_whole_count(said.output_tokens),
-        cache_read=_whole_count(said.cache_read_input_tokens),
-        cache_write=_whole_count(said.cache_write_input_tokens),
-        cache_write_5m=_whole_count(kept.get("5m")),
-        cache_write_1h=_whole_count(kept.get("1h")),
+        input=whole_count(total),
+        output=whole_count(said.output_tokens),
+        cache_read=whole_count(said.cache_read_input_tokens),
+        cache_write=whole_count(said.cache_write_input_tokens),
+        cache_write_5m=whole_count(kept.get("5m")),
+        cache_write_1h=whole_count(kept.get("1h")),
     )
-
-
-def _whole_count(count: Count) -> int | None:
-    return None if count is None else max(0, int(count))

@@ -153,7 +153,7 @@ class CallReader:
         if not field:
             return Format("json") if mime == JSON else None
         self._names["format"] = config.at(field)
-        raw = config.raw(field)
+        raw = config.schema(field)
         schema = json_schema(raw) if field == "responseSchema" else raw
         return Shape("schema", schema=schema, field=field, native=raw)
 

@@ -109,7 +109,7 @@ class ChunkGrammar:
         word = candidate.get("finishReason")
         if word is not None and word not in NO_REASON:
             self._finished.add(index)
-            if word not in REASONS:
+            if not isinstance(word, str) or word not in REASONS:
                 broken.append(f"finish: {word} is no finishReason")
         return broken
 

@@ -23,7 +23,7 @@ from rawproxy.dialects.gemini.logprobs import read_logprobs
 from rawproxy.dialects.gemini.partial_args import PartialArg, PartialArgs
 from rawproxy.dialects.gemini.signatures import native
 from rawproxy.dialects.gemini.spelling import GEMINI
-from rawproxy.dialects.reading import decode
+from rawproxy.dialects.reading import choice_number, decode, whole_count
 from rawproxy.dialects.scribe import Scribe
 from rawproxy.errors import UpstreamNonsense
 from rawproxy.wire.frame import Frame
@@ -59,9 +59,6 @@ REASONS: dict[str, Reason] = {
 
 NO_REASON = ("", "FINISH_REASON_UNSPECIFIED")
 """Words of `finishReason` that say that there is more to come."""
-
-MOST_COUNT = 2**53
-"""What passes this is no count of tokens."""
 
 Count = int | float | None
 T = TypeVar("T", bound=msgspec.Struct)
@@ -231,8 +228,8 @@ class ChunkReader:
         return kind(**found)
 
     def _candidate(self, said: _Candidate, at: int) -> list[Event]:
-        number = at if said.index is None else int(said.index)
-        if number in self._stopped or number < 0:
+        number = choice_number(said.index, at)
+        if number is None or number in self._stopped:
             return []
         self._texts.setdefault(number, TextMap())
         events = self._parts(said, number)
@@ -398,5 +395,5 @@ def _audio(details: list[_Modality] | None) -> list[Count]:
 
 def _sum(*counts: Count) -> int | None:
     """Return the sum of the counts that were said; None where none was."""
-    known = [int(count) for count in counts if count is not None and 0 <= count < MOST_COUNT]
+    known = [count for said in counts if (count := whole_count(said)) is not None]
     return sum(known) if known else None

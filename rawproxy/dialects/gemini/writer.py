@@ -15,7 +15,6 @@ import re
 from functools import partial
 from typing import assert_never
 
-import msgspec
 from msgspec import Raw
 
 from rawproxy.dialects.base import Carry
@@ -46,7 +45,7 @@ from rawproxy.dialects.gemini.reader import REASONS
 from rawproxy.dialects.gemini.signatures import SIGNATURE, carrier, is_thought
 from rawproxy.dialects.gemini.spelling import GEMINI, Item, said
 from rawproxy.dialects.losses import Loss
-from rawproxy.dialects.reading import encode
+from rawproxy.dialects.reading import encode, flat
 
 __all__ = ["ChunkWriter", "write_body"]
 
@@ -80,9 +79,7 @@ _REFUSAL = "refusal"
 
 def _escaped(data: bytes) -> bytes:
     """Return JSON on one line, whatever a reader takes for the end of one."""
-    if b"\n" in data or b"\r" in data:  # between the members of what somebody else wrote
-        data = msgspec.json.format(data, indent=-1)
-    return _LINE_END.sub(lambda match: _ESCAPED[match[0]], data)
+    return _LINE_END.sub(lambda match: _ESCAPED[match[0]], flat(data))
 
 
 def _frame(data: bytes) -> bytes:

@@ -14,15 +14,12 @@ from msgspec import Raw
 from rawproxy.dialects.base import Back
 from rawproxy.dialects.events import Event, Reason, Usage
 from rawproxy.dialects.ollama_chat.errors import read_failure
-from rawproxy.dialects.reading import decode
+from rawproxy.dialects.reading import decode, whole_count
 from rawproxy.dialects.scribe import Scribe
 from rawproxy.errors import UpstreamNonsense
 from rawproxy.wire.frame import Frame
 
 __all__ = ["LineReader"]
-
-MOST_COUNT = 2**53
-"""What passes this is no count of tokens."""
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -145,7 +142,7 @@ class LineReader:
         if line.done:
             word = line.done_reason
             events += scribe.stop(_REASONS.get(word or "", "end"), word=word)
-            usage = Usage(_count(line.prompt_eval_count), _count(line.eval_count))
+            usage = Usage(whole_count(line.prompt_eval_count), whole_count(line.eval_count))
             events += [*scribe.usage(usage), *scribe.end()]
         return events
 
@@ -186,10 +183,6 @@ def _arguments(raw: Raw) -> str:
 
 def _given(raw: Raw) -> Raw | None:
     return raw if raw and bytes(raw) not in (b"null", b'""') else None
-
-
-def _count(count: Count) -> int | None:
-    return int(count) if count is not None and 0 <= count < MOST_COUNT else None
 
 
 def _seconds(time: str | None) -> int | None:

@@ -193,7 +193,7 @@ class _CallReader:
         grammar = Raw()
         if form := inner.object("format"):
             form.raw("type")
-            grammar = form.raw("grammar")
+            grammar = form.raw_object("grammar")
             self._keep(form)
         self._keep(inner)
         return Tool(name, tool.path, description, kind="freeform", grammar=grammar, cache=cache)
@@ -289,7 +289,7 @@ class _CallReader:
         if kind == "json_schema":
             inner = inner_object(given, kind)
             found = Format(
-                "schema", inner.text("name"), inner.text("description"), inner.raw("schema"),
+                "schema", inner.text("name"), inner.text("description"), inner.schema("schema"),
                 inner.flag("strict"),
             )  # fmt: skip
             self._keep(inner)

@@ -7,7 +7,7 @@ many.
 Spec: https://platform.openai.com/docs/api-reference/chat-streaming
 """
 
-from json import JSONDecodeError, JSONDecoder
+from json import JSONDecoder
 
 import msgspec
 from msgspec import Raw
@@ -18,7 +18,7 @@ from rawproxy.dialects.events import Event, Fail, FailKind, Note, Reason
 from rawproxy.dialects.openai_chat.messages import PLAIN
 from rawproxy.dialects.openai_chat.reasoning_details import Entry
 from rawproxy.dialects.openai_shared import TokenUsage, read_failure, read_usage
-from rawproxy.dialects.reading import decode, encode
+from rawproxy.dialects.reading import choice_number, decode, encode, whole_count
 from rawproxy.dialects.scribe import Scribe
 from rawproxy.errors import UpstreamNonsense
 from rawproxy.wire.frame import Frame
@@ -181,8 +181,10 @@ class ChunkReader:
 
     def _done(self) -> list[Event]:
         """The terminator: a choice whose finish_reason never came has ended all the same."""
-        if not self._choices and not self._scribe.ended:
-            raise UpstreamNonsense("the upstream's stream ended before it said anything")
+        if 0 not in self._choices and not self._scribe.ended:
+            raise UpstreamNonsense(
+                "the upstream's reply ended before its first choice said anything"
+            )
         events: list[Event] = []
         if not self._scribe.ended:
             for number, choice in self._choices.items():
@@ -198,7 +200,7 @@ class ChunkReader:
                 return [*events, *self._done()]
             try:
                 _, end = JSONDecoder().raw_decode(text)
-            except (JSONDecodeError, RecursionError):
+            except (ValueError, RecursionError):  # or a number of 4,301 digits
                 raise UpstreamNonsense("a frame of the upstream's stream is not JSON") from None
             try:
                 events += self._read_chunk(decode(text[:end].encode(), _Chunk))
@@ -217,8 +219,7 @@ class ChunkReader:
         events: list[Event] = []
         # Azure's first chunk has no choices and an empty id: it is not the start of the answer.
         if chunk.choices or chunk.usage:
-            created = None if chunk.created is None else int(chunk.created)
-            events += self._scribe.start(chunk.id, chunk.model, created)
+            events += self._scribe.start(chunk.id, chunk.model, whole_count(chunk.created))
         for choice in chunk.choices or ():
             events += self._read_choice(choice)
             if choice.usage and not self._scribe.ended:  # where Moonshot puts it
@@ -228,7 +229,10 @@ class ChunkReader:
         return events
 
     def _read_choice(self, choice: _Choice) -> list[Event]:
-        number = int(choice.index or 0)
+        number = choice_number(choice.index)
+        if number is None:
+            self.unknown += 1
+            return []
         state = self._choices.setdefault(number, _ChoiceReader())
         events: list[Event] = []
         delta = choice.delta or choice.message

@@ -522,6 +522,10 @@ def _logprobs(choice: Choice) -> Item | None:
     merged: dict[str, list[Raw]] = {}
     for item in choice.items:
         for piece in item.logprobs if isinstance(item, Block) else ():
-            for name, tokens in decode(piece, dict[str, list[Raw] | None]).items():
+            try:
+                lists = decode(piece, dict[str, list[Raw] | None])
+            except ValueError:  # of a form that is nobody's
+                continue
+            for name, tokens in lists.items():
                 merged.setdefault(name, []).extend(tokens or ())
     return dict(merged) or None

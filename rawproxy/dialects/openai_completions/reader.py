@@ -12,7 +12,7 @@ from rawproxy.dialects.base import Back
 from rawproxy.dialects.events import Event, Fail, FailKind, Reason
 from rawproxy.dialects.openai_completions.logprobs import read_logprobs
 from rawproxy.dialects.openai_shared import TokenUsage, read_failure, read_usage
-from rawproxy.dialects.reading import decode
+from rawproxy.dialects.reading import choice_number, decode, whole_count
 from rawproxy.dialects.scribe import Scribe
 from rawproxy.errors import UpstreamNonsense
 from rawproxy.wire.frame import Frame
@@ -109,8 +109,10 @@ class CompletionReader:
         """The terminator: a choice whose finish_reason never came has ended all the same."""
         if self._scribe.ended:
             return []
-        if not self._stopped:
-            raise UpstreamNonsense("the upstream's stream ended before it said anything")
+        if 0 not in self._stopped:
+            raise UpstreamNonsense(
+                "the upstream's reply ended before its first choice said anything"
+            )
         events: list[Event] = []
         for number in self._stopped:
             events += self._scribe.stop("end", number)
@@ -133,8 +135,7 @@ class CompletionReader:
         events: list[Event] = []
         # Azure's first chunk has no choices and an empty id: it is not the start of the answer.
         if chunk.choices or chunk.usage:
-            created = None if chunk.created is None else int(chunk.created)
-            events += self._scribe.start(chunk.id, chunk.model, created)
+            events += self._scribe.start(chunk.id, chunk.model, whole_count(chunk.created))
         for choice in chunk.choices or ():
             events += self._read_choice(choice)
         if chunk.usage:
@@ -142,7 +143,10 @@ class CompletionReader:
         return events
 
     def _read_choice(self, choice: _Choice) -> list[Event]:
-        number = int(choice.index or 0)
+        number = choice_number(choice.index)
+        if number is None:
+            self.unknown += 1
+            return []
         if self._stopped.setdefault(number, False):
             self.unknown += bool(choice.text)
             return []

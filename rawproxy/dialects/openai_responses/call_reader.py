@@ -155,7 +155,7 @@ class CallReader:
         if kind == "json_object":
             return Format("json")
         return Format(
-            "schema", form.text("name"), form.text("description"), form.raw("schema"),
+            "schema", form.text("name"), form.text("description"), form.schema("schema"),
             form.flag("strict"),
         )  # fmt: skip
 

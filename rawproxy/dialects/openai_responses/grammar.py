@@ -172,7 +172,8 @@ class ResponseGrammar:
                 if item.get(name) != value
             ]
         for name in ("id", "call_id"):
-            if item.get(name) in {one.begun.get(name) for one in self._items} - {None}:
+            value = item.get(name)
+            if value is not None and value in [one.begun.get(name) for one in self._items]:
                 broken.append(f"id: two items have one {name}")
         if found.type in CALLS:
             found.open.add(("", 0))

@@ -26,7 +26,7 @@ from rawproxy.dialects.openai_responses.reasoning import (
     plain_summary,
     write_reasoning,
 )
-from rawproxy.dialects.reading import decode, encode
+from rawproxy.dialects.reading import decode, encode, whole_count
 
 __all__ = [
     "ASIDE",
@@ -315,11 +315,11 @@ def read_usage(raw: Raw) -> Usage | None:
     given = said.input_tokens_details or _InputDetails()
     made = said.output_tokens_details or _OutputDetails()
     return Usage(
-        input=_count(said.input_tokens),
-        output=_count(said.output_tokens),
-        cache_read=_count(given.cached_tokens),
-        cache_write=_count(given.cache_write_tokens),
-        reasoning=_count(made.reasoning_tokens),
+        input=whole_count(said.input_tokens),
+        output=whole_count(said.output_tokens),
+        cache_read=whole_count(given.cached_tokens),
+        cache_write=whole_count(given.cache_write_tokens),
+        reasoning=whole_count(made.reasoning_tokens),
     )
 
 
@@ -341,7 +341,3 @@ def write_usage(usage: Usage | None) -> Item:
         "output_tokens_details": {"reasoning_tokens": usage.reasoning or 0},
         "total_tokens": given + made,
     }
-
-
-def _count(count: Count) -> int | None:
-    return None if count is None else max(0, int(count))

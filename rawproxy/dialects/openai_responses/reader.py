@@ -12,7 +12,7 @@ response, is said only where nothing of it streamed: this reader may not have be
 
 import re
 from collections.abc import Mapping
-from json import JSONDecodeError, JSONDecoder
+from json import JSONDecoder
 
 import msgspec
 from msgspec import Raw
@@ -35,7 +35,7 @@ from rawproxy.dialects.openai_responses.reasoning import (
     SEPARATOR,
     read_reasoning,
 )
-from rawproxy.dialects.reading import decode, encode
+from rawproxy.dialects.reading import decode, encode, whole_count
 from rawproxy.dialects.scribe import Scribe
 from rawproxy.errors import UpstreamNonsense
 from rawproxy.wire.frame import Frame
@@ -185,7 +185,7 @@ class ResponseReader:
         while text:
             try:
                 _, end = JSONDecoder().raw_decode(text)
-            except (JSONDecodeError, RecursionError):
+            except (ValueError, RecursionError):  # or a number of 4,301 digits
                 raise UpstreamNonsense("a frame of the upstream's stream is not JSON") from None
             one = text[:end].encode("utf-8", "replace")
             try:
@@ -226,7 +226,7 @@ class ResponseReader:
         created = member(members, "created_at", float)
         return self._scribe.start(
             member(members, "id", str), member(members, "model", str),
-            None if created is None else int(created),
+            whole_count(created),
         )  # fmt: skip
 
     def _count(self, members: Mapping[str, Raw]) -> list[Event]:

@@ -50,7 +50,7 @@ from rawproxy.dialects.openai_responses.items import (
     write_usage,
 )
 from rawproxy.dialects.openai_responses.reasoning import REASONING, RESPONSES
-from rawproxy.dialects.reading import encode
+from rawproxy.dialects.reading import encode, flat
 from rawproxy.wire import sse
 
 __all__ = ["ResponseWriter"]
@@ -306,7 +306,7 @@ class ResponseWriter:
             else:
                 block.logprobs += found
                 # A template: what stands in it must not be taken for a place to fill.
-                tail = b',"logprobs":' + encode(found).replace(b"%", b"%%") + _TAIL
+                tail = b',"logprobs":' + flat(encode(found)).replace(b"%", b"%%") + _TAIL
         return data + self._piece(block, delta.text, encode(delta.text), tail)
 
     def _piece(self, block: _Block, text: str, said: bytes, tail: bytes) -> bytes:

@@ -388,7 +388,7 @@ def test_counts_are_merged_as_they_come_and_then_added_up() -> None:
     [
         ({"output_tokens": 1}, Usage(output=1)),
         ({"input_tokens": 0, "output_tokens": 0}, Usage(input=0, output=0)),
-        ({"input_tokens": -3}, Usage(input=0)),
+        ({"input_tokens": -3, "output_tokens": 2}, Usage(output=2)),
         (
             {"input_tokens": 1, "cache_creation": {"ephemeral_5m_input_tokens": 5}},
             Usage(input=6, cache_write=5, cache_write_5m=5),

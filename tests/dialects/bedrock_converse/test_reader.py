@@ -313,7 +313,7 @@ def test_which_stop_sequence_it_was(fields: object, sequence: str | None) -> Non
              "cacheDetails": [{"ttl": "1h", "inputTokens": 2}, {"ttl": "5m", "inputTokens": 3}]},
             Usage(input=12, cache_read=4, cache_write=5, cache_write_1h=2, cache_write_5m=3),
         ),
-        ({"outputTokens": -1}, Usage(output=0)),
+        ({"inputTokens": 1, "outputTokens": -1}, Usage(input=1)),
     ],
 )  # fmt: skip
 def test_counts(counts: object, usage: Usage) -> None:
