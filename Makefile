@@ -4,12 +4,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 CLEAN_ENV := env -u PYTHONPATH -u PYTHONHOME
 
-.PHONY: run test check fast corpus bench fuzz lock setup setup-dev
+.PHONY: run test check fast corpus bench fuzz lock setup setup-dev debian
 
 run: setup
 	@exec $(BIN)/rawproxy serve
 
-test: setup-dev .venvs/legacy/.done .venvs/ancient/.done .venvs/tools/.done
+test: setup-dev .venvs/legacy/.done .venvs/ancient/.done .venvs/tools/.done debian
 	@$(MAKE) --no-print-directory check
 
 # ruff, mypy, every test, coverage of the whole and of the pure layers.
@@ -46,6 +46,15 @@ lock: setup-dev
 	$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url --no-annotate requirements/legacy.in -o requirements/legacy.txt
 	$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url --no-annotate requirements/ancient.in -o requirements/ancient.txt
 	$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url --no-annotate requirements/tools.in -o requirements/tools.txt
+
+# Clients of other makers. Where nothing may be installed, the tests that need them skip, and say so.
+debian:
+	@for program in nghttp:nghttp2-client h2load:nghttp2-client curl:curl openssl:openssl cc:gcc; do \
+		command -v $${program%%:*} >/dev/null && continue; \
+		echo "rawproxy: installing $${program##*:}"; \
+		(apt-get update -q && apt-get install -q -y $${program##*:}) >/dev/null 2>&1 \
+			|| echo "rawproxy: $${program##*:} cannot be installed: its tests will skip"; \
+	done
 
 setup: .venv/.run
 setup-dev: .venv/.dev
