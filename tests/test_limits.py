@@ -41,7 +41,7 @@ COVERED = {
             "gateway.test_liveness",
             "test_the_total_wins_over_all_but_the_write_clock",
         ),
-        "frame_bytes": ("faults.test_upstream", "test_a_frame_at_the_limit"),
+        "frame_bytes": ("faults.test_rows", "test_a_scene"),
         "finish_seconds": ("faults.test_client", "test_reading_on_has_a_limit"),
     },
 }

@@ -45,6 +45,7 @@ from rawproxy.net.listen import Connections, Greet, Listening
 from rawproxy.net.response import Request, Response
 from rawproxy.net.server import Server
 from rawproxy.net.upstream import Upstreams
+from rawproxy.net.watch import Watcher
 from rawproxy.net.welcome import AnyDownstream, Serving, welcome
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ class Proxy:
         pools = pools_of(config)
         self._sources = sources_of(config, pools)
         self._fetching = trio.CancelScope()
-        self._server = Server(setup_of(config, pools), self._keep, self._sweeper)
+        self._watcher = Watcher()
+        self._server = Server(setup_of(config, pools), self._keep, self._sweeper, self._watcher)
         self._entrance, self._unix_entrance = entrances_of(config.server)
         self._room = Room(config.server.limits.bodies_bytes)
         self._sockets = Sockets(take_over=take_over)
@@ -128,6 +130,7 @@ class Proxy:
             admin, lambda: self.config.server.limits, self.metrics.refused, nursery
         )
         nursery.start_soon(self._sweeper.sweep)
+        nursery.start_soon(self._watcher.run)
         await nursery.start(self._server.upstreams.run)
         self._start_fetching()
 

@@ -58,7 +58,8 @@ ERROR_BYTES = 65536
 
 JSON: Fields = [(b"content-type", b"application/json")]
 
-
+# A body that comes with one of them, as HTTP/2 lets it, would be read as the client's next response.
+_BODILESS = frozenset({204, 205})
 _CLIENTS_FAULT = frozenset({"invalid", "overflow", "too_large"})
 
 
@@ -270,6 +271,8 @@ class Exchange:
         made = self._made()
         if 300 <= status < 400:
             return self.on_failed(UpstreamNonsense(f"the upstream redirected ({status})"), now)
+        if status in _BODILESS:
+            return self.on_failed(UpstreamNonsense(f"a reply without a body ({status})"), now)
         if status >= 400:
             self._reply = _Reply(status, fields, None)
             return Preview()

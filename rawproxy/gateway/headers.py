@@ -49,7 +49,7 @@ def kept_of_request(
         own_credential: the client's own credential goes with it. Else fields that name an account
             stay here: with our key they are refused, and the key would be blamed for it.
 
-    A field that came several times is one, its values joined (RFC 9110 5.3).
+    A field that came several times is one, its values joined (RFC 9110 5.3), empty ones left out.
     """
     if client != upstream:
         return []
@@ -65,7 +65,7 @@ def kept_of_request(
             or (name in _ORGANISATION and not own_credential)
         ):
             continue
-        kept[name] = kept[name] + b", " + value if name in kept else value
+        kept[name] = b", ".join(filter(None, (kept.get(name), value)))
     return list(kept.items())
 
 

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from rawproxy.dialects.base import Target
 from rawproxy.dialects.envelope import Origin
 from rawproxy.dialects.models import Row, takes
+from rawproxy.errors import Untranslatable
 from rawproxy.gateway.engine import Engine
 from rawproxy.gateway.face import (
     FACES,
@@ -223,18 +224,18 @@ class Upstream(msgspec.Struct, frozen=True, eq=False):
         )
 
     def path(self, wanted: Wanted) -> str:
-        """Return the request target of what is wanted."""
+        """Return the request target of what is wanted. Untranslatable where no path can name the model."""
         base = self.url.path.rstrip("/")
         match self.provider:
             case "vertex":
                 owner = "anthropic" if wanted.dialect == MESSAGES else "google"
                 place = f"/v1/projects/{self.project}/locations/{self.region}/publishers/{owner}"
-                return f"{base}{place}/models/{quote(wanted.model, safe='')}:{_verb(wanted)}"
+                return f"{base}{place}/models/{_segment(wanted.model)}:{_verb(wanted)}"
             case "bedrock" if wanted.dialect == MESSAGES:
                 verb = "invoke-with-response-stream" if wanted.stream else "invoke"
-                return f"{base}/model/{quote(wanted.model, safe='')}/{verb}"
+                return f"{base}/model/{_segment(wanted.model)}/{verb}"
             case "azure" if self.api_version:
-                there = f"/openai/deployments/{quote(wanted.model, safe='')}"
+                there = f"/openai/deployments/{_segment(wanted.model)}"
                 if wanted.dialect == "openai_responses":  # it has no deployment in its path
                     there = "/openai"
                 query = f"?api-version={quote(self.api_version, safe='')}"
@@ -302,6 +303,19 @@ class Upstream(msgspec.Struct, frozen=True, eq=False):
         )  # fmt: skip
 
 
+def _segment(model: str) -> str:
+    """Return the model's name as one segment of a path.
+
+    Raises:
+        Untranslatable: it is a dot segment, which no escape keeps from being taken out of the path.
+
+    Source: https://www.rfc-editor.org/rfc/rfc3986#section-5.2.4
+    """
+    if model in (".", ".."):
+        raise Untranslatable("model: expected the name of a model", param="model")
+    return quote(model, safe="")
+
+
 def _verb(wanted: Wanted) -> str:
     """Return what stands behind the model's name in a path of Google's."""
     if wanted.dialect == MESSAGES:
@@ -315,7 +329,7 @@ def _verb(wanted: Wanted) -> str:
 
 def _converse(wanted: Wanted) -> str:
     verb = "converse-stream" if wanted.stream else "converse"
-    return f"/model/{quote(wanted.model, safe='')}/{'count-tokens' if wanted.counts else verb}"
+    return f"/model/{_segment(wanted.model)}/{'count-tokens' if wanted.counts else verb}"
 
 
 _PATHS: dict[str, Callable[[Wanted], str]] = {
@@ -324,7 +338,7 @@ _PATHS: dict[str, Callable[[Wanted], str]] = {
     "openai_responses": lambda wanted: "/responses" + ("/input_tokens" if wanted.counts else ""),
     MESSAGES: lambda wanted: "/messages" + ("/count_tokens" if wanted.counts else ""),
     "anthropic_complete": lambda _: "/complete",
-    "gemini": lambda wanted: f"/v1beta/models/{quote(wanted.model, safe='')}:{_verb(wanted)}",
+    "gemini": lambda wanted: f"/v1beta/models/{_segment(wanted.model)}:{_verb(wanted)}",
     "bedrock_converse": _converse,
     "ollama_chat": lambda wanted: "/api/generate" if wanted.variant == "generate" else "/api/chat",
     "plain_text": lambda _: "",

@@ -117,16 +117,28 @@ class Conn:
         if self._early:
             early, self._early = self._early, b""
             return early
-        if self._tls is None:
-            return await self._read()
-        try:
-            return await self._receive(self._tls)
-        except WireError as error:
-            raise ConnectionAbortedError(errno.ECONNABORTED, str(error)) from error
+        while not self._ended:
+            await trio.lowlevel.wait_readable(self._sock)
+            data = self.receive_now()
+            if data is not None:
+                return data
+        return b""
 
-    async def _receive(self, tls: Tls) -> bytes:
-        while not tls.ended:
-            data = await self._read()
+    def receive_now(self) -> bytes | None:
+        """Return what one read gives now: None where nothing came, b"" at the end. OSError as `receive`."""
+        try:
+            data = self._sock.recv(READ_BYTES)
+        except BlockingIOError:
+            return None
+        return data if self._tls is None else self._open(self._tls, data)
+
+    @property
+    def _ended(self) -> bool:
+        return self._tls is not None and self._tls.ended
+
+    def _open(self, tls: Tls, data: bytes) -> bytes | None:
+        """Return what TLS makes of one read."""
+        try:
             if not data:
                 tls.eof()
             try:
@@ -135,9 +147,9 @@ class Conn:
                 # Not waited for: another task may be writing. What the kernel does not take now goes
                 # with the next write, and TLS bounds what a peer can ask for.
                 self._push(tls.take())
-            if plain:
-                return plain
-        return b""
+        except WireError as error:
+            raise ConnectionAbortedError(errno.ECONNABORTED, str(error)) from error
+        return plain or (b"" if tls.ended else None)
 
     def unread(self, data: bytes) -> None:
         """Give back bytes that were received: they come again with the next `receive`, or TLS gets them."""
@@ -172,6 +184,10 @@ class Conn:
         while not done:
             done = await self.flush_some()
 
+    def fileno(self) -> int:
+        """Return the socket's descriptor; -1 once it is closed."""
+        return self._sock.fileno()
+
     def is_quiet(self) -> bool:
         """Return whether the peer has neither closed nor sent anything: a pooled one is fit for use."""
         try:
@@ -194,10 +210,27 @@ class Conn:
             return
         self.closed = True
         trio.lowlevel.notify_closing(self._sock)
-        if self._tls is not None and not self._pending:
-            with contextlib.suppress(OSError):
-                self._sock.send(self._tls.close())
+        self._say_end()
         self._sock.close()
+
+    async def linger(self, seconds: float) -> None:
+        """Say that nothing more is sent, and drop what still comes until the peer closes too.
+
+        Closing a socket that has unread bytes resets it, and a reset takes away what the peer has
+        not read yet of our last words.
+
+        Args:
+            seconds: how long at most.
+
+        Source: https://www.rfc-editor.org/rfc/rfc9112#section-9.6
+        """
+        if self.closed:
+            return
+        self._say_end()
+        with trio.move_on_after(seconds), contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_WR)
+            while await self._read():
+                pass
 
     def abort(self) -> None:
         """Close with a reset: what was sent must not look whole."""
@@ -211,6 +244,12 @@ class Conn:
         self.closed = True
         trio.lowlevel.notify_closing(self._sock)
         self._sock.close()
+
+    def _say_end(self) -> None:
+        """Send a close_notify, where the kernel takes it at once."""
+        if self._tls is not None and not self._pending:
+            with contextlib.suppress(OSError):
+                self._sock.send(self._tls.close())
 
     def _push(self, data: bytes) -> bool:
         if self._pending:

@@ -3,14 +3,16 @@
 Layer: net. HTTP/1.1, one request at a time; requests that were pipelined wait their turn.
 """
 
+from collections.abc import Callable
+
 import trio
 
 from rawproxy.errors import HttpError
-from rawproxy.gateway.limits import Limits
-from rawproxy.gateway.room import Room, Share
+from rawproxy.gateway.room import Share
 from rawproxy.net.body import collect
 from rawproxy.net.conn import Conn
-from rawproxy.net.response import ClientGone, Handler, Refuse, Request, Response
+from rawproxy.net.response import ClientGone, Request, Response, Serving
+from rawproxy.net.watch import Watcher
 from rawproxy.wire.http import Body, End, Fields, HttpEvent, RequestHead
 from rawproxy.wire.http1 import (
     CONTINUE,
@@ -30,8 +32,8 @@ PIPELINED_BYTES = 65536
 RECENT_SECONDS = 1.0
 """A connection that was in use so recently may have a request on its way: a drain waits for it."""
 
-WATCH_SECONDS = 0.25
-"""How often a client that has sent too much ahead is looked at: its socket is not read any more."""
+LINGER_SECONDS = 2.0
+"""How long a client that goes on sending is read after the last reply, so that it can read that."""
 
 
 class Http1Response(Response):
@@ -58,6 +60,8 @@ class Http1Response(Response):
         self._conn = conn
         self._reader = reader
         self._chunks = head.version == b"1.1"
+        self._watcher: Watcher | None = None  # reads what comes; None once that is too much
+        self._left: Callable[[], None] | None = None  # to be called as long as it is watched
 
     def _whole(self, status: int, fields: Fields, body: bytes) -> bytes:
         return write_response_head(status, self._with_connection(fields)) + body
@@ -82,21 +86,47 @@ class Http1Response(Response):
             return [*fields, (b"connection", b"keep-alive")]
         return fields
 
-    async def watch(self) -> None:
-        """Return when the client has left; until then keep what it sends ahead.
+    def watch(self, watcher: Watcher, left: Callable[[], None]) -> None:
+        """Call `left` when the client has left; until then keep what it sends ahead.
 
         A client that closes its sending side has left: no known client waits for a reply after that.
         """
+        watcher.watch(self._conn, self._look)
+        self._watcher, self._left = watcher, left
+
+    def unwatch(self) -> None:
+        """Look at the client no more."""
+        self._look_away()
+        self._left = None
+
+    def retry(self) -> None:
+        """Hand over what waits; see whether a client that is not read from has left."""
+        super().retry()
+        if self._left is not None and self._watcher is None and self._conn.is_hung_up():
+            self._on_left()
+
+    def _look(self) -> None:
         try:
-            while self._reader.buffered < PIPELINED_BYTES:
-                data = await self._conn.receive()
-                if not data:
-                    return
+            data = self._conn.receive_now()
+            if data:
                 self._reader.feed(data)
         except (OSError, HttpError):
-            return
-        while not self._conn.is_hung_up():  # noqa: ASYNC110 - the kernel knows, and tells nobody
-            await trio.sleep(WATCH_SECONDS)
+            data = b""
+        if data == b"":
+            self._on_left()
+        elif self._reader.buffered >= PIPELINED_BYTES:
+            self._look_away()
+
+    def _look_away(self) -> None:
+        if self._watcher is not None:
+            self._watcher.unwatch(self._conn)
+            self._watcher = None
+
+    def _on_left(self) -> None:
+        left = self._left
+        self.unwatch()
+        if left is not None:
+            left()
 
 
 class Downstream:
@@ -104,25 +134,13 @@ class Downstream:
 
     Args:
         conn: the connection.
-        limits: what a client may take.
-        handler: serves one request; cancelled when the connection ends.
-        refuse: writes the answer to a request that broke HTTP, or a limit.
-        room: counts the bodies of all connections.
+        serving: what it works with; the handler is cancelled when the connection ends.
     """
 
-    def __init__(
-        self,
-        conn: Conn,
-        limits: Limits,
-        handler: Handler,
-        refuse: Refuse,
-        room: Room,
-    ) -> None:
+    def __init__(self, conn: Conn, serving: Serving) -> None:
         self.conn = conn
-        self._limits = limits
-        self._handler = handler
-        self._refuse = refuse
-        self._room = room
+        self._serving = serving
+        self._limits = limits = serving.limits
         self._reader = RequestReader(
             HeadLimits(limits.head_bytes, limits.head_fields, limits.body_bytes)
         )
@@ -132,14 +150,18 @@ class Downstream:
         self._draining = False
         self._response: Http1Response | None = None
         self._served = 0
+        self._lingers = False  # the last word was ours: the client may still be sending
 
     async def serve(self) -> None:
         """Serve requests until one side closes."""
         try:
             while await self._one():
+                self._lingers = False
                 self._idle_since = trio.current_time()
                 if self._reader.buffered:  # the next request is here already: others come first
                     await trio.lowlevel.checkpoint()
+            if self._lingers:
+                await self.conn.linger(LINGER_SECONDS)
         except (ClientGone, OSError):
             pass
         finally:
@@ -159,13 +181,14 @@ class Downstream:
 
     async def _one(self) -> bool:
         """Serve one request; return whether another may follow."""
-        with self._room.share() as share:
+        with self._serving.room.share() as share:
             try:
                 if self._served:
                     self._events = self._reader.next()
                 request = await self._request(share)
             except HttpError as error:
                 await self._answer_broken(error)
+                self._lingers = True
                 return False
             self._served += 1
             if request is None:
@@ -173,7 +196,9 @@ class Downstream:
             last = self._served >= self._limits.requests_per_connection
             keep = self._reader.keep_alive and not last and not self._draining
             self._response = response = self._respond(request.head, keep_alive=keep)
-            await self._handler(request, response)
+            await self._serving.handler(request, response)
+            # Its request was read whole, and a drain has a limit of its own.
+            self._lingers = not self._draining
             return response.keep_alive and not self.conn.closed
 
     async def _request(self, share: Share) -> Request | None:
@@ -236,7 +261,7 @@ class Downstream:
     async def _answer_broken(self, error: HttpError) -> None:
         # Where the head could not be read, its path is not known either.
         head = self._reader.head or RequestHead(b"GET", b"/", [])
-        await self._refuse(error, head, self._respond(head, keep_alive=False))
+        await self._serving.refuse(error, head, self._respond(head, keep_alive=False))
 
     def _respond(self, head: RequestHead, *, keep_alive: bool) -> Http1Response:
         limit = self._limits.write_seconds

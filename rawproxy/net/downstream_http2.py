@@ -6,16 +6,16 @@ how its bytes share the connection is `mux`'s.
 
 import logging
 import math
+from collections.abc import Callable
 
 import trio
 
 from rawproxy.errors import HttpError, WireError
-from rawproxy.gateway.limits import Limits
-from rawproxy.gateway.room import Room
 from rawproxy.net.body import collect
 from rawproxy.net.conn import Conn
 from rawproxy.net.mux import INTERNAL_ERROR, NO_ERROR, Lane, LaneReset, Mux
-from rawproxy.net.response import ClientGone, Handler, Refuse, Request, Response
+from rawproxy.net.response import ClientGone, Request, Response, Serving
+from rawproxy.net.watch import Watcher
 from rawproxy.wire.http import Fields, RequestHead
 from rawproxy.wire.http1 import Limits as HeadLimits
 from rawproxy.wire.http2 import Http2Server, Refused
@@ -61,9 +61,15 @@ class Http2Response(Response):
         self._lane.finish()
         return b"".join(parts)
 
-    async def watch(self) -> None:
-        """Return when the client has given the stream up, or has left altogether."""
-        await self._lane.left()
+    def watch(self, watcher: Watcher, left: Callable[[], None]) -> None:  # noqa: ARG002 - its lane knows
+        """Call `left` when the client has given the stream up, or has left altogether."""
+        self._lane.on_lost = left
+        if self._lane.code is not None:
+            left()
+
+    def unwatch(self) -> None:
+        """Look at the client no more."""
+        self._lane.on_lost = None
 
 
 class Http2Downstream:
@@ -71,25 +77,13 @@ class Http2Downstream:
 
     Args:
         conn: the connection, after its TLS handshake.
-        limits: what a client may take.
-        handler: serves one request; cancelled when the connection ends.
-        refuse: writes the answer to a request that broke HTTP, or a limit.
-        room: counts the bodies of all connections.
+        serving: what it works with; the handler is cancelled when the connection ends.
     """
 
-    def __init__(
-        self,
-        conn: Conn,
-        limits: Limits,
-        handler: Handler,
-        refuse: Refuse,
-        room: Room,
-    ) -> None:
+    def __init__(self, conn: Conn, serving: Serving) -> None:
         self.conn = conn
-        self._limits = limits
-        self._handler = handler
-        self._refuse = refuse
-        self._room = room
+        self._serving = serving
+        self._limits = limits = serving.limits
         self._wire = Http2Server(
             HeadLimits(limits.head_bytes, limits.head_fields, limits.body_bytes),
             streams=limits.streams_per_connection,
@@ -174,13 +168,13 @@ class Http2Downstream:
         response = Http2Response(lane, self._wire, head, write_seconds=limit)
         code = INTERNAL_ERROR
         try:
-            with self._room.share() as share:
+            with self._serving.room.share() as share:
                 try:
                     body = await collect(lane.receive, self._limits, share)
                 except HttpError as error:
-                    await self._refuse(error, head, response)
+                    await self._serving.refuse(error, head, response)
                 else:
-                    await self._handler(Request(head, body, self.conn.peer), response)
+                    await self._serving.handler(Request(head, body, self.conn.peer), response)
             code = NO_ERROR  # what the client has not sent yet of its body is not wanted
         except (ClientGone, LaneReset):
             pass

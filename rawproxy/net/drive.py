@@ -27,6 +27,7 @@ from rawproxy.gateway.record import Outcome, Record
 from rawproxy.net.relay import relay
 from rawproxy.net.response import ClientGone, Response
 from rawproxy.net.upstream import Upstreams
+from rawproxy.net.watch import Watcher
 from rawproxy.wire.http import Fields
 
 __all__ = ["Run", "Sweeper"]
@@ -54,6 +55,7 @@ class Run:
         response: the client's side.
         upstreams: the pool.
         clocks: started when the request was whole.
+        watcher: looks whether the client is still there.
         finish_seconds: how long a reply is read on after its client left; 0 = not at all.
     """
 
@@ -63,6 +65,7 @@ class Run:
         response: Response,
         upstreams: Upstreams,
         clocks: Clocks,
+        watcher: Watcher,
         *,
         finish_seconds: float = 0.0,
     ) -> None:
@@ -70,6 +73,7 @@ class Run:
         self._response = response
         self._upstreams = upstreams
         self._clocks = clocks
+        self._watcher = watcher
         self._finish_seconds = finish_seconds
         self._scope = trio.CancelScope()  # the whole exchange
         self._attempt_scope: trio.CancelScope | None = None
@@ -81,25 +85,21 @@ class Run:
 
     async def run(self) -> None:
         """Run the exchange to its end."""
-        done = False
-        with self._scope:
-            try:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._watch)
-                    try:
-                        await self._steps()
-                    except ClientGone:
-                        self._outcome = "client_gone"
-                    done = True
-                    nursery.cancel_scope.cancel()
-            except Exception:
-                # A bug of ours. It costs this exchange, and no other one.
-                _log.exception("exchange %s", self._exchange.ask.id)
-                if not done:
+        try:
+            with self._scope:
+                try:
+                    self._response.watch(self._watcher, self._on_left)
+                    await self._steps()
+                except ClientGone:
+                    self._outcome = "client_gone"
+                except Exception:
+                    # A bug of ours. It costs this exchange, and no other one.
+                    _log.exception("exchange %s", self._exchange.ask.id)
                     await self._crash()
+        finally:
+            self._response.unwatch()
         if self._outcome == "client_gone" and self._response.flushed and self._exchange.on_left():
             self._outcome = None
-        # Not before: closing a socket under the watcher is a fault that it would tell.
         if self._unclean or self._outcome is not None or self._response.gone:
             self._response.abort()
         self._ended = True
@@ -198,18 +198,24 @@ class Run:
 
     async def _upstream(self, attempt: Attempt) -> Step:
         exchange = self._exchange
-        async with self._upstreams.send(attempt, self._clocks) as reply:
+        reply = await self._upstreams.send(attempt, self._clocks)
+        try:
             step = exchange.on_head(reply.status, reply.fields, trio.current_time())
             while isinstance(step, Preview):
                 data = await reply.receive()
                 now = trio.current_time()
                 self._clocks.heard(now)
                 step = exchange.on_data(data, now) if data else exchange.on_end(now)
+                del data
             if isinstance(step, Commit) and step.pipe is not None and not step.last:
+                pipe = step.pipe
                 await self._response.begin(step.status, step.fields, step.parts)
-                await relay(reply, step.pipe, self._response, self._clocks)
+                del step  # what went out is not held as long as the reply goes on
+                await relay(reply, pipe, self._response, self._clocks)
                 step = exchange.on_end(trio.current_time())
             return step
+        finally:
+            reply.release()
 
     async def _engine(self, attempt: Attempt) -> Step:
         """Run an engine: its events take the place of an upstream's bytes."""
@@ -238,13 +244,13 @@ class Run:
 
     # -- the client
 
-    async def _watch(self) -> None:
-        await self._response.watch()
+    def _on_left(self) -> None:
         if self._finish_seconds > 0 and self._exchange.output_sent:
             self._response.gone = True
-            await trio.sleep(self._finish_seconds)
-        self._outcome = "client_gone"
-        self._scope.cancel()
+            self._scope.deadline = trio.current_time() + self._finish_seconds
+        else:
+            self._outcome = "client_gone"
+            self._scope.cancel()
 
     # -- clocks
 

@@ -62,13 +62,14 @@ class Lane:
         head: of the response, once it has come.
         whole: the peer has ended its side.
         code: why the stream is no more; None as long as it is.
+        on_lost: is called when the stream is no more.
         queued: it waits for its turn.
         refusal: what the wire found wrong with the request; nothing more comes of it.
     """
 
     __slots__ = (
         "_arrived", "_ended", "_ending", "_moved", "_mux", "_news", "_unacknowledged", "_waits", "code",
-        "head", "number", "queued", "refusal", "whole",
+        "head", "number", "on_lost", "queued", "refusal", "whole",
     )  # fmt: skip
 
     def __init__(self, mux: "Mux", number: int) -> None:
@@ -82,6 +83,7 @@ class Lane:
         self._news = trio.lowlevel.ParkingLot()
         self._moved = trio.lowlevel.ParkingLot()
         self.head: ResponseHead | None = None
+        self.on_lost: Callable[[], None] | None = None
         self.queued = False
         self.whole = False
         self.code: int | None = None
@@ -114,11 +116,6 @@ class Lane:
         self._unacknowledged = len(data)
         return data
 
-    async def left(self) -> None:
-        """Return when the peer has given the stream up, or the connection has ended."""
-        while self.code is None:
-            await self._news.park()
-
     async def news(self) -> None:
         """Return when something came, or the stream is no more."""
         await self._news.park()
@@ -144,6 +141,8 @@ class Lane:
         """Learn that the stream is no more."""
         if self.code is None:
             self.code = code
+            if self.on_lost is not None:
+                self.on_lost()
         self._waits = b""
         self._news.unpark_all()
         self._moved.unpark_all()

@@ -13,10 +13,13 @@ from typing import Protocol
 import trio
 
 from rawproxy.errors import HttpError
+from rawproxy.gateway.limits import Limits
 from rawproxy.gateway.liveness import Clocks
+from rawproxy.gateway.room import Room
+from rawproxy.net.watch import Watcher
 from rawproxy.wire.http import Fields, RequestHead
 
-__all__ = ["ClientGone", "Handler", "Out", "Refuse", "Request", "Response"]
+__all__ = ["ClientGone", "Handler", "Out", "Refuse", "Request", "Response", "Serving"]
 
 NO_CONTENT = 204
 
@@ -97,8 +100,12 @@ class Response(ABC):
         """Return the bytes of the last of the body, and of its end."""
 
     @abstractmethod
-    async def watch(self) -> None:
-        """Return when the client has left."""
+    def watch(self, watcher: Watcher, left: Callable[[], None]) -> None:
+        """Call `left` when the client has left, until `unwatch`."""
+
+    @abstractmethod
+    def unwatch(self) -> None:
+        """Look at the client no more. Has to be called before its connection is closed."""
 
     async def answer(self, status: int, fields: Fields, body: bytes) -> None:
         """Write a whole response."""
@@ -213,3 +220,20 @@ Handler = Callable[[Request, Response], Awaitable[None]]
 
 Refuse = Callable[[HttpError, RequestHead, Response], Awaitable[None]]
 """Answers a request that broke HTTP, or a limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What a connection's side of ours works with.
+
+    Attributes:
+        limits: what one client may take.
+        handler: serves a request.
+        refuse: writes the answer to a request that broke HTTP, or a limit.
+        room: counts the request bodies of all connections.
+    """
+
+    limits: Limits
+    handler: Handler
+    refuse: Refuse
+    room: Room

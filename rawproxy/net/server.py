@@ -23,6 +23,7 @@ from rawproxy.gateway.liveness import Clocks
 from rawproxy.gateway.record import Record
 from rawproxy.net.drive import Run, Sweeper
 from rawproxy.net.response import Request, Response
+from rawproxy.net.watch import Watcher
 from rawproxy.wire.fields import get
 from rawproxy.wire.http import Fields, RequestHead
 
@@ -50,12 +51,20 @@ class Server:
         setup: the configuration.
         keep: takes the record of each exchange.
         sweeper: looks at the clocks.
+        watcher: looks whether clients are still there.
     """
 
-    def __init__(self, setup: Setup, keep: Callable[[Record], None], sweeper: Sweeper) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        keep: Callable[[Record], None],
+        sweeper: Sweeper,
+        watcher: Watcher,
+    ) -> None:
         self.setup = setup
         self._keep = keep
         self._sweeper = sweeper
+        self._watcher = watcher
         self._numbers = itertools.count(1)
         self.upstreams = sweeper.upstreams
 
@@ -98,13 +107,11 @@ class Server:
             credential=caller.key if forwards else None, vault=Vault(setup.seal_key, caller.name),
             client=request.client,
         )  # fmt: skip
-        request.body = (
-            b""  # the exchange has it, and lets go of it once no other upstream may need it
-        )
+        request.body = b""  # the exchange has it, until nobody else may need it
         timing = site.timing
         run = Run(
             Exchange(site, ask, now), response, self.upstreams,
-            Clocks(timing, site.limits.write_seconds, now),
+            Clocks(timing, site.limits.write_seconds, now), self._watcher,
             finish_seconds=timing.finish_seconds if timing.on_client_gone == "finish" else 0.0,
         )  # fmt: skip
         self._sweeper.runs.add(run)

@@ -9,8 +9,7 @@ import math
 import socket
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -232,37 +231,29 @@ class Upstreams:
             task_status.started()
             await trio.sleep_forever()
 
-    @asynccontextmanager
-    async def send(self, attempt: Attempt, clocks: Clocks) -> AsyncIterator[Reply]:
-        """Send an attempt's request; the body of the block reads the reply.
+    async def send(self, attempt: Attempt, clocks: Clocks) -> Reply:
+        """Send an attempt's request; return the reply once its head has come.
 
-        Leaving the block early, or a cancel in any phase, ends it at once.
+        Whoever has it releases it, in whatever way it ends. A cancel in any phase ends it at once.
 
         Raises:
             UpstreamError: which one tells what went wrong.
         """
-        upstream = attempt.candidate.upstream
-        place = _place(upstream)
-        head = RequestHead(b"POST", attempt.target, attempt.fields)
+        place = _place(attempt.candidate.upstream)
         clocks.connecting(trio.current_time())
         link = await self._link(place)
         try:
-            reply = await self._ask(link, head, attempt.body, clocks)
+            return await self._ask(link, attempt, clocks)
         except NotProcessed:
             clocks.connecting(trio.current_time())
             # The other idle ones may be as dead; a connection that is shared tells what it takes.
             shared = isinstance(link, Http2Link)
             link = await (self._link(place) if shared else self._connect(place))
-            reply = await self._ask(link, head, attempt.body, clocks)
-        try:
-            yield reply
-        finally:
-            reply.release()
+            return await self._ask(link, attempt, clocks)
 
-    async def _ask(
-        self, link: _Http1Link | Http2Link, head: RequestHead, body: bytes, clocks: Clocks
-    ) -> Reply:
-        return await link.ask(head, body, clocks)
+    async def _ask(self, link: _Http1Link | Http2Link, attempt: Attempt, clocks: Clocks) -> Reply:
+        head = RequestHead(b"POST", attempt.target, attempt.fields)
+        return await link.ask(head, attempt.body, clocks)
 
     # -- connections
 

@@ -15,11 +15,10 @@ import trio
 
 from rawproxy.errors import WireError
 from rawproxy.gateway.limits import Limits
-from rawproxy.gateway.room import Room
 from rawproxy.net.conn import Conn
 from rawproxy.net.downstream import Downstream
 from rawproxy.net.downstream_http2 import Http2Downstream
-from rawproxy.net.response import Handler, Refuse
+from rawproxy.net.response import Serving
 from rawproxy.wire.client_hello import server_name
 from rawproxy.wire.proxy_protocol import HeaderReader
 from rawproxy.wire.tls import Certificates
@@ -84,23 +83,6 @@ class Entrance:
         return any(address in network for network in self.load_balancers)
 
 
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """What is behind the entrance.
-
-    Attributes:
-        limits: what one client may take.
-        handler: serves a request.
-        refuse: writes the answer to a request that broke HTTP, or a limit.
-        room: counts the request bodies of all connections.
-    """
-
-    limits: Limits
-    handler: Handler
-    refuse: Refuse
-    room: Room
-
-
 async def welcome(conn: Conn, entrance: Entrance, serving: Serving) -> AnyDownstream:
     """Bring a connection to the point where it may send requests.
 
@@ -128,7 +110,7 @@ async def speak(conn: Conn, serving: Serving) -> AnyDownstream:
     """
     protocol = conn.protocol or await _sniff(conn, serving.limits)
     kind = Http2Downstream if protocol == "h2" else Downstream
-    return kind(conn, serving.limits, serving.handler, serving.refuse, serving.room)
+    return kind(conn, serving)
 
 
 async def _sniff(conn: Conn, limits: Limits) -> str:

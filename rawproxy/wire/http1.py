@@ -49,6 +49,7 @@ _SWITCHING_PROTOCOLS = 101
 _FIRST_FINAL = 200
 _NO_CONTENT = 204
 _NOT_MODIFIED = 304
+_BODILESS = frozenset({_NO_CONTENT, _NOT_MODIFIED})
 _END = End()
 
 # RFC 9112 2.2: lines before a request line that are empty are skipped.
@@ -345,14 +346,18 @@ def write_response_head(status: int, fields: Fields) -> bytes:
     Args:
         status: 100 to 999. The reason phrase is the registered one, or empty.
         fields: names in lower case; one framing field at most, or the body ends with the
-            connection.
+            connection; none where the status means that there is no body (RFC 9112 6.3).
 
     Raises:
         HttpError: 500, a part would not be read as what it is.
     """
     names, lines = write_fields(fields)
-    if len([name for name in names if name in _FRAMING]) > 1:
+    framing = [name for name in names if name in _FRAMING]
+    if len(framing) > 1:
         raise HttpError("a response is written with one framing field at most", status=500)
+    if framing and (status < _FIRST_FINAL or status in _BODILESS):
+        # What it announced would be read as the next response.
+        raise HttpError("a response without a body is written without framing", status=500)
     status_line = _STATUS_LINES.get(status)
     if status_line is None:
         check_status(status)

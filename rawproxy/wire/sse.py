@@ -124,7 +124,8 @@ class Splitter:
             frames.append(PlainFrame(b"\n", whole=False))
             start = 1
         limit = self._max_frame
-        for match in _blank_line(data).finditer(data, start):
+        search = _blank_line(data).search  # `finditer` would leave a string in a cache of Python's
+        while match := search(data, start):
             end = match.end()
             if end - start > limit and match.start() - start >= limit:
                 break

@@ -371,6 +371,15 @@ def test_a_coded_error_is_told_in_our_words() -> None:
     assert step.status == 400
 
 
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("status", [204, 205])
+def test_a_status_that_has_no_body_never_reaches_a_client(status: int, stream: bool) -> None:
+    """Over HTTP/2 a body may come with it; in HTTP/1.1 that would read as the next response."""
+    step = begun(CHAT, up("one"), stream=stream).on_head(status, STREAM if stream else JSON, 1.0)
+    assert isinstance(step, Answer)
+    assert (step.status, str(status).encode() in step.body) == (502, True)
+
+
 def test_redirects_and_nonsense() -> None:
     assert isinstance(begun(CHAT, up("one")).on_head(302, [], 1.0), Answer)
     made = begun(CHAT, up("one", MESSAGES))

@@ -84,3 +84,8 @@ def test_a_field_that_came_twice_is_one() -> None:
         (b"anthropic-beta", b"a, b"),
         (b"x", b"1"),
     ]
+
+
+def test_a_field_that_came_several_times_is_one_without_empty_values() -> None:
+    several = [(b"x-a", b""), (b"x-a", b"1"), (b"x-b", b""), (b"x-a", b""), (b"x-a", b"2")]
+    assert kept_of_request(several, CHAT, CHAT) == [(b"x-a", b"1, 2"), (b"x-b", b"")]

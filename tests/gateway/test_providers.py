@@ -5,6 +5,7 @@ import json
 import pytest
 
 from rawproxy.dialects.models import Row
+from rawproxy.errors import Untranslatable
 from rawproxy.gateway.face import FACES, INVOKE_FACE, VERTEX_FACE
 from rawproxy.gateway.keys import Secret
 from rawproxy.gateway.providers import PROVIDERS, Upstream, Wanted
@@ -254,3 +255,23 @@ def test_who_can_count() -> None:
     assert made("bedrock").counts(CONVERSE)
     assert not made("bedrock").counts(MESSAGES)
     assert not made("vertex").counts(MESSAGES)
+
+
+@pytest.mark.parametrize("model", [".", ".."])
+@pytest.mark.parametrize(
+    ("provider", "dialect", "version"),
+    [
+        ("bedrock", "bedrock_converse", ""),
+        ("bedrock", MESSAGES, ""),
+        ("azure", "openai_chat", "2024-10-21"),
+    ],
+)
+def test_a_model_is_never_another_path(
+    provider: str, dialect: str, version: str, model: str
+) -> None:
+    """The client chooses it; as a dot segment it would change whom our key is shown to (RFC 3986 5.2.4)."""
+    upstream = made(provider, "https://host", api_version=version)
+    with pytest.raises(Untranslatable):
+        upstream.path(Wanted(dialect, model))
+    escaped = upstream.path(Wanted(dialect, "../a?b#c d\r\nx: y\u2028"))
+    assert "/..%2Fa%3Fb%23c%20d%0D%0Ax%3A%20y%E2%80%A8/" in escaped

@@ -6,6 +6,7 @@ import ssl
 import pytest
 import trio
 import trustme
+from trio.testing import MockClock
 
 from rawproxy.net.conn import Conn, tune
 from rawproxy.wire.tls import ANSWER_BYTES, Tls
@@ -61,6 +62,30 @@ async def test_what_is_not_taken_waits_and_nothing_overtakes_it() -> None:
             done = await conn.flush_some()
         got += drain(theirs)
         assert got == big + b"after" + b"last"
+        conn.close()
+
+
+async def test_lingering_says_the_end_and_drops_what_still_comes() -> None:
+    conn, theirs = pair()
+    with theirs:
+        await conn.send(b"last words")
+        theirs.send(b"x" * 10000)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(conn.linger, 60)
+            await trio.testing.wait_all_tasks_blocked()
+            assert theirs.recv(100) == b"last words"
+            assert theirs.recv(100) == b""
+            theirs.send(b"y")
+            theirs.shutdown(socket.SHUT_WR)
+        conn.close()
+        await conn.linger(60)  # closed: nothing to wait for
+
+
+async def test_lingering_ends_for_a_client_that_never_does(autojump_clock: MockClock) -> None:
+    conn, theirs = pair()
+    with theirs:
+        await conn.linger(2)
+        assert trio.current_time() == pytest.approx(2, abs=0.1)
         conn.close()
 
 

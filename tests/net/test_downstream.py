@@ -256,6 +256,14 @@ async def test_broken_requests_are_answered_once_and_closed(data: bytes, status:
         assert json.loads(got.partition(b"\r\n\r\n")[2])["error"]["message"]
 
 
+async def test_a_client_that_goes_on_sending_still_reads_why_it_was_refused() -> None:
+    """Closing a socket with unread bytes resets it, and takes away the reply (RFC 9112 9.6)."""
+    async with world(GOOD, CHAT, limits={"body_bytes": 1000}) as here:
+        got = await raw(here.url, request(b"x" * 1_000_000))
+    assert status_of(got) == 413
+    assert b"connection: close" in got.lower()
+
+
 @pytest.mark.parametrize(
     ("method", "target", "status"),
     [

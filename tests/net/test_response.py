@@ -1,8 +1,11 @@
+from collections.abc import Callable
+
 import pytest
 import trio
 from trio.testing import MockClock
 
 from rawproxy.net.response import ClientGone, Response
+from rawproxy.net.watch import Watcher
 from rawproxy.wire.http import Fields, RequestHead
 
 
@@ -47,8 +50,11 @@ class Plain(Response):
     def _last(self, parts: list[bytes]) -> bytes:
         return b"".join(parts) + b"."
 
-    async def watch(self) -> None:
-        await trio.sleep_forever()
+    def watch(self, watcher: Watcher, left: Callable[[], None]) -> None:
+        raise AssertionError("nobody waits here")
+
+    def unwatch(self) -> None:
+        raise AssertionError("nobody waits here")
 
 
 def plain(room: int = 1000, method: bytes = b"POST") -> tuple[Plain, Pipe]:

@@ -131,6 +131,10 @@ def test_a_status_has_its_own_reason_or_none(status: int, line: bytes) -> None:
         (200, [(b"a", b"\x7f")]),
         (200, [(b"content-length", b"1"), (b"content-length", b"1")]),
         (200, [(b"content-length", b"1"), (b"transfer-encoding", b"chunked")]),
+        (204, [(b"transfer-encoding", b"chunked")]),
+        (204, [(b"content-length", b"0")]),
+        (304, [(b"transfer-encoding", b"chunked")]),
+        (199, [(b"content-length", b"5")]),
     ],
 )
 def test_response_heads_that_are_not_written(status: int, fields: Fields) -> None:
