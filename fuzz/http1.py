@@ -30,6 +30,9 @@ NO_LIMITS = Limits(head_bytes=2**20, head_fields=2**16, body_bytes=2**30)
 SLACK = 1024
 """Bytes that a reader may hold beside what its limits say: part of a chunk's size line."""
 
+BODILESS = (204, 304)
+"""Statuses that have no body, so that nothing may announce one."""
+
 FRAMING = {b"content-length", b"transfer-encoding"}
 
 
@@ -128,11 +131,6 @@ def run_request(data: bytes) -> None:
             check_rewritten(head, message.body)
 
 
-NO_BODY = (204, 304)
-
-FRAMES = (b"content-length", b"transfer-encoding")
-
-
 def run_response(data: bytes) -> None:
     """See the module."""
     limits, head_request = pick(data, LIMITS), pick(data, (False, False, False, True), 1)
@@ -144,8 +142,8 @@ def run_response(data: bytes) -> None:
         assert isinstance(head, ResponseHead)
         assert 200 <= head.status <= 999
         fields = head.fields
-        if head.status in NO_BODY:  # what frames a body is refused there
-            fields = [(name, value) for name, value in fields if name not in FRAMES]
+        if head.status in BODILESS:
+            fields = [one for one in fields if one[0] not in FRAMING]
         again = read_response(
             [write_response_head(head.status, fields)], NO_LIMITS, head_request=True
         )

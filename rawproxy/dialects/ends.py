@@ -16,7 +16,7 @@ from rawproxy.dialects.groove import Groove
 from rawproxy.dialects.losses import Loss
 from rawproxy.errors import UpstreamCut, UpstreamNonsense, WireError
 from rawproxy.wire import eventstream
-from rawproxy.wire.frame import Framing
+from rawproxy.wire.frame import Frame, Framing
 
 __all__ = ["BodySink", "BodySource", "EngineSource", "Sink", "Source", "StreamSink", "StreamSource"]
 
@@ -59,7 +59,8 @@ class StreamSource:
         except WireError as error:
             broken = UpstreamNonsense(str(error))
             # What stood before it in the same read is as good as in a read of its own.
-            frames = list(takewhile(lambda frame: frame.whole, self._splitter.skip()))
+            # So is the end of a line that the read before had begun.
+            frames = list(takewhile(_is_before, self._splitter.skip()))
         events: list[Event] = []
         for frame in frames:
             if frame.has_data:
@@ -89,6 +90,11 @@ class StreamSource:
             with suppress(UpstreamNonsense):
                 last = self._reader.read(tail)
         return [*last, *self._reader.close()]
+
+
+def _is_before(frame: Frame) -> bool:
+    """Whether a frame that was skipped stands before the one that is too long."""
+    return frame.whole or frame.raw == b"\n"
 
 
 class BodySource:

@@ -10,7 +10,7 @@ from rawproxy.dialects.base import NOTHING_GIVEN, Back, Given, Target
 from rawproxy.dialects.call import Call
 from rawproxy.dialects.ends import BodySink, BodySource, StreamSink, StreamSource
 from rawproxy.dialects.envelope import Origin, Vault
-from rawproxy.dialects.events import End, Fail, Open, Start, Stop, Usage, Whole
+from rawproxy.dialects.events import Delta, End, Fail, Open, Start, Stop, Usage, Whole
 from rawproxy.dialects.grammar import validate
 from rawproxy.dialects.models import takes
 from rawproxy.dialects.pipe import PassBody, PassPipe, TranslatePipe
@@ -402,3 +402,16 @@ def test_reasons_that_are_no_strings_are_none(
 ) -> None:
     broken = [one.what for one in validate(name, stream(word))]
     assert [one for one in broken if one.startswith(f"{word} is no ")]
+
+
+@pytest.mark.parametrize("at", range(24))
+def test_what_stands_before_a_frame_that_is_too_long_counts_at_any_cut(at: int) -> None:
+    def says(text: str) -> bytes:
+        return encode({"candidates": [{"content": {"parts": [{"text": text}]}}]})
+
+    data = b"".join(b"data: %b\r\n\r\n" % says(text) for text in ("a", "b", "c" * 300))
+    cut = data.index(b"\r\n\r\n") - 12 + at
+    source = StreamSource(DIALECTS["gemini"].stream_reader(Back()), sse, 200)
+    events = [*source.feed(data[:cut]), *source.feed(data[cut:])]
+    assert [event.text for event in events if isinstance(event, Delta)] == ["a", "b"]
+    assert isinstance(events[-1], Fail)
