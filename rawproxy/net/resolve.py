@@ -4,6 +4,7 @@ Layer: net. trio has no cache for names, and its getaddrinfo shares the common t
 outlives a cancel: a few dead name servers would block every other use of threads.
 """
 
+import codecs
 import ipaddress
 import logging
 import socket
@@ -18,6 +19,8 @@ __all__ = ["NEGATIVE_SECONDS", "POSITIVE_SECONDS", "THREADS", "Resolver"]
 
 _log = logging.getLogger("rawproxy")
 
+codecs.lookup("idna")  # read now: there may be no descriptor left at the first look-up
+
 THREADS = 16
 """Look-ups at the same time; each may hang for as long as the system's resolver does."""
 
@@ -31,11 +34,15 @@ Address = tuple[socket.AddressFamily, str]
 
 
 async def _system_lookup(host: str, limiter: trio.CapacityLimiter) -> list[Address]:
-    found = await trio.to_thread.run_sync(
-        lambda: socket.getaddrinfo(host, None, type=socket.SOCK_STREAM),
-        limiter=limiter,
-        abandon_on_cancel=True,
-    )
+    try:
+        found = await trio.to_thread.run_sync(
+            lambda: socket.getaddrinfo(host, None, type=socket.SOCK_STREAM),
+            limiter=limiter,
+            abandon_on_cancel=True,
+        )
+    except socket.gaierror:
+        socket.socket().close()  # the C library calls a name unknown that it had no descriptor to ask for
+        raise
     return [(family, str(address[0])) for family, _, _, _, address in found]
 
 

@@ -13,6 +13,7 @@ because parsers disagree about which of the two counts.
 Every walk is linear in the size of the document, and ends where nesting becomes absurd.
 """
 
+import codecs
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -242,6 +243,11 @@ def _find(body: bytes, key: str) -> Member | None:
             if times == 1:
                 break
     return found
+
+
+codecs.lookup(
+    "utf-16-be"
+)  # a codec is a file, and there may be no descriptor left at its first use
 
 
 @cache

@@ -172,12 +172,13 @@ def no_descriptors() -> Iterator[None]:
 
 
 @pytest.mark.skipif(sys.gettrace() is not None, reason="a tracer needs descriptors of its own")
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_all_descriptors_taken(scheme: str) -> None:
-    """For real: 503 at the certificates or the connection; the next call is fine."""
+async def test_all_descriptors_taken(scheme: str, host: str) -> None:
+    """For real: 503 at the look-up, the certificates or the connection; the next call is fine."""
     async with world(plays(whole(200, BODY)), CHAT) as good:
         port = good.upstreams["up"].url.rpartition(":")[2]
-        options = {"up": {"base_url": f"{scheme}://127.0.0.1:{port}/v1"}}
+        options = {"up": {"base_url": f"{scheme}://{host}:{port}/v1"}}
         async with world(plays(b""), CHAT, options=options) as here:
             link = await Client.connect(here.url)
             with no_descriptors():
