@@ -134,20 +134,21 @@ class Run:
             step = exchange.start(trio.current_time())
         self._clocks.streams = exchange.ask.stream
         while not isinstance(step, Done):
+            # By name: a pattern by position leaves a string in a cache of Python's each time.
             match step:
                 case Attempt():
                     step = await self._attempt(step)
                     self._clocks.idle()
-                case Answer(status, fields, body):
+                case Answer(status=status, fields=fields, body=body):
                     await self._response.answer(status, fields, body)
                     return
-                case Finish(parts):
+                case Finish(parts=parts):
                     await self._response.finish(parts)
                     return
-                case Break(parts):
+                case Break(parts=parts):
                     await self._break(parts)
                     return
-                case Commit(status, fields, parts):
+                case Commit(status=status, fields=fields, parts=parts):
                     await self._last(status, fields, parts)
                     return
                 case Preview():

@@ -123,13 +123,13 @@ class Lane:
     def on(self, event: HttpEvent | Refused) -> None:
         """Take what came."""
         match event:
-            case Body(data):
+            case Body(data=data):
                 self._arrived.append(data)
             case End():
                 self.whole = True
-            case Reset(code):
+            case Reset(code=code):
                 self.lose(code)
-            case Refused(error):
+            case Refused(error=error):
                 self.refusal = error
             case ResponseHead():
                 self.head = event

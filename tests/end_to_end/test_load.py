@@ -73,7 +73,9 @@ async def asked(
     would take megabytes of a reply before it lets us wait.
     """
     clients = [await Client.connect(here.url) for _ in range(count)]
-    await trio.testing.wait_all_tasks_blocked(QUIET_SECONDS)
+    for client in clients:  # whose side of ours begins with its first request
+        await client.send("GET", "/healthz")
+        assert (await client.response()).status == 200
     ours = [downstream.conn._sock for downstream in here.proxy._connections._open]
     assert len(ours) == count
     try:
