@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CLEAN_ENV := env -u PYTHONPATH -u PYTHONHOME
 
-.PHONY: run test check fast corpus bench fuzz lock setup setup-dev debian
+.PHONY: run test check check-quick check-slow fast corpus bench fuzz lock setup setup-dev debian
 
 run: setup
 	@exec $(BIN)/rawproxy serve
@@ -12,16 +12,23 @@ run: setup
 test: setup-dev .venvs/legacy/.done .venvs/ancient/.done .venvs/tools/.done debian
 	@$(MAKE) --no-print-directory check
 
-# ruff, mypy, every test, coverage of the whole and of the pure layers.
+# ruff, mypy, every test, coverage of the whole and of the pure layers. Quick tests on one core, slow
+# ones on the other: those wait more than they work.
 check:
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -q
+	@$(MAKE) --no-print-directory -j2 check-quick check-slow
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --include='rawproxy/errors.py,rawproxy/wire/*,rawproxy/dialects/*,rawproxy/gateway/*' --fail-under=100
 	$(BIN)/coverage report
+
+check-quick:
+	$(BIN)/coverage run -m pytest -q -m 'not slow'
+
+check-slow:
+	$(BIN)/coverage run -m pytest -q -m slow
 
 # The tests without sockets under load, SDK clients and subprocesses: under a minute.
 fast:
