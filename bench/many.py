@@ -202,9 +202,18 @@ def clients(port: int, http1: int, http2: int, model: str, told: Connection) -> 
 
 
 def measure_many(
-    rig: Rig, proxy: Running, http1: int, http2: int, events: int, pace: float
+    rig: Rig, proxy: Running, http1: int, http2: int, events: int, pace: float, rest: float = 3.0
 ) -> dict[str, Any]:
-    """Return what happened: streams open, whole and lost, bytes of memory and descriptors."""
+    """Return what happened: streams open, whole and lost, bytes of memory and descriptors.
+
+    Args:
+        rig: the mock.
+        proxy: what is measured.
+        http1, http2: streams.
+        events: of each stream.
+        pace: seconds between two of them.
+        rest: seconds that the proxy is left alone before it is told what it still holds.
+    """
     model = f"mock-e{events}-d{int(pace * 1e6)}"
     idle, descriptors, cpu = pss_bytes(proxy.pid), _descriptors(proxy.pid), cpu_seconds(proxy.pid)
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
@@ -227,7 +236,7 @@ def measure_many(
     finally:
         process.join(10)
         process.kill()
-    time.sleep(SETTLE_SECONDS)
+    time.sleep(rest)
     return {
         "http1": http1, "http2": http2, "begun": begun, "at_upstream": there, "whole": whole, "lost": lost,
         "idle_bytes": idle, "held_bytes": held, "after_bytes": pss_bytes(proxy.pid),
@@ -253,12 +262,16 @@ def main(words: list[str]) -> int:
     parser.add_argument("--http2", type=int, default=6000, help="streams over HTTP/2")
     parser.add_argument("--events", type=int, default=20, help="events of each stream")
     parser.add_argument("--pace", type=float, default=5.0, help="seconds between two of them")
+    rest = "seconds of quiet before it is told what is still held; idle connections stay for 60"
+    parser.add_argument("--rest", type=float, default=3.0, help=rest)
     options = parser.parse_args(words)
     raise_file_limit()
     with open_rig(plan_cores()) as rig, rig.proxy() as proxy:
         warm = measure_many(rig, proxy, 20, PER_CONNECTION if options.http2 else 0, 3, 0.1)
         _tell(f"warmed up: {warm['whole']} streams")
-        found = measure_many(rig, proxy, options.http1, options.http2, options.events, options.pace)
+        found = measure_many(
+            rig, proxy, options.http1, options.http2, options.events, options.pace, options.rest
+        )
     print(json.dumps(found, indent=2))
     total = options.http1 + options.http2
     return 0 if found["begun"] == found["whole"] == total and not found["lost"] else 1

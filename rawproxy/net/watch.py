@@ -17,6 +17,9 @@ __all__ = ["Watcher"]
 
 _log = logging.getLogger("rawproxy")
 
+PAUSE_SECONDS = 0.1
+"""After a fault of ours, so that one that stays does not take all the time there is."""
+
 
 class Watcher:
     """Tells when there is something to read on a connection that nobody reads."""
@@ -41,13 +44,25 @@ class Watcher:
 
     async def run(self) -> None:
         """Look until cancelled."""
+        failed = False
         try:
             while True:
-                await trio.lowlevel.wait_readable(self._selector)
-                for key, _ in self._selector.select(0):
-                    self._tell(key)
+                try:
+                    if failed:
+                        await trio.sleep(PAUSE_SECONDS)
+                    failed = False
+                    await self._look()
+                except Exception:  # without it nobody's leaving would be seen
+                    _log.exception("watching pauses: a fault of ours")
+                    failed = True
         finally:
             self._selector.close()
+
+    async def _look(self) -> None:
+        while True:
+            await trio.lowlevel.wait_readable(self._selector)
+            for key, _ in self._selector.select(0):
+                self._tell(key)
 
     @staticmethod
     def _tell(key: selectors.SelectorKey) -> None:

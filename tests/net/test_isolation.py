@@ -317,7 +317,7 @@ def missed_of(failed: set[Place], besides: Collection[tuple[str, str]] = ()) -> 
     ]
 
 
-ALONE = ("Listening._accept", "Sweeper.sweep")
+ALONE = ("Listening._accept", "Sweeper.sweep", "Watcher.run")
 """Tasks that serve everybody."""
 
 
@@ -335,6 +335,14 @@ def scarce(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "accept", accept)
 
 
+async def leave(url: str) -> None:
+    """A client that leaves in the middle of its reply."""
+    link = await Client.connect(url)
+    await link.send("POST", PATH[CHAT], call(CHAT, model="local/ngram", max_tokens=1000))
+    await link.head()
+    await link.aclose()
+
+
 async def endure_alone(error: Callable[[], Exception]) -> set[Place]:
     """Fail the waits of the tasks that nobody owns: whoever comes is served all the same."""
     places: set[Place] = set()
@@ -349,6 +357,7 @@ async def endure_alone(error: Callable[[], Exception]) -> set[Place]:
             injector.arm(at, error(), times=2)
             with trio.fail_after(SECONDS):
                 for _ in range(5):
+                    await leave(proxy.urls[0])
                     got = await ask(
                         proxy.urls[0], PATH[CHAT], call(CHAT, model="local/ngram", max_tokens=3)
                     )
