@@ -4,6 +4,7 @@ Layer: app. Fed with records only; label values come from the configuration, nev
 """
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -96,40 +97,42 @@ class Metrics:
         self.registry = CollectorRegistry()
         registry = self.registry
         labels = ("client_dialect", "upstream", "outcome")
-        self._exchanges = Counter(
-            "rawproxy_exchanges", "Exchanges that ended.", labels, registry=registry
+        self._exchanges = cache(
+            Counter("rawproxy_exchanges", "Exchanges that ended.", labels, registry=registry).labels
         )
-        self._seconds = Histogram(
+        self._seconds = cache(Histogram(
             "rawproxy_exchange_seconds", "Duration of exchanges.", ("upstream",),
             buckets=_SECONDS, registry=registry,
-        )  # fmt: skip
-        self._ttft = Histogram(
+        ).labels)  # fmt: skip
+        self._ttft = cache(Histogram(
             "rawproxy_ttft_seconds", "Time to the first reply byte.", ("upstream",),
             buckets=_SECONDS, registry=registry,
-        )  # fmt: skip
-        self._tokens = Counter(
+        ).labels)  # fmt: skip
+        self._tokens = cache(Counter(
             "rawproxy_tokens", "Tokens that upstreams counted.", ("upstream", "kind"),
             registry=registry,
-        )  # fmt: skip
-        self._attempts = Counter(
-            "rawproxy_attempts", "Tries at upstreams.", ("upstream", "ended"), registry=registry
+        ).labels)  # fmt: skip
+        self._attempts = cache(
+            Counter(
+                "rawproxy_attempts", "Tries at upstreams.", ("upstream", "ended"), registry=registry
+            ).labels
         )
-        self._losses = Counter(
+        self._losses = cache(Counter(
             "rawproxy_losses", "Fields that a dialect could not say.",
             ("client_dialect", "upstream"), registry=registry,
-        )  # fmt: skip
-        self._violations = Counter(
+        ).labels)  # fmt: skip
+        self._violations = cache(Counter(
             "rawproxy_grammar_violations", "Rules that our own streams broke, of those watched.",
             ("client_dialect", "rule"), registry=registry,
-        )  # fmt: skip
-        self._unknown = Counter(
+        ).labels)  # fmt: skip
+        self._unknown = cache(Counter(
             "rawproxy_unknown_frames", "Frames that no table knows.", ("upstream",),
             registry=registry,
-        )  # fmt: skip
-        self._refused = Counter(
+        ).labels)  # fmt: skip
+        self._refused = cache(Counter(
             "rawproxy_refused_connections", "Connections that came to nothing before any request.",
             ("why",), registry=registry,
-        )  # fmt: skip
+        ).labels)  # fmt: skip
         self.connections = Gauge(
             "rawproxy_connections", "Client connections that stand.", registry=registry
         )
@@ -141,21 +144,21 @@ class Metrics:
     def keep(self, record: Record) -> None:
         """Count one exchange."""
         upstream = record.upstream
-        self._exchanges.labels(record.client_dialect, upstream, record.outcome).inc()
-        self._seconds.labels(upstream).observe(record.duration_ms / 1000)
+        self._exchanges(record.client_dialect, upstream, record.outcome).inc()
+        self._seconds(upstream).observe(record.duration_ms / 1000)
         if record.ttft_ms is not None:
-            self._ttft.labels(upstream).observe(record.ttft_ms / 1000)
+            self._ttft(upstream).observe(record.ttft_ms / 1000)
         for note in record.attempts:
-            self._attempts.labels(note.upstream.partition("/")[0], note.ended).inc()
+            self._attempts(note.upstream.partition("/")[0], note.ended).inc()
         for kind, count in (("input", record.input_tokens), ("output", record.output_tokens)):
             if count:
-                self._tokens.labels(upstream, kind).inc(count)
+                self._tokens(upstream, kind).inc(count)
         if record.losses:
-            self._losses.labels(record.client_dialect, upstream).inc(len(record.losses))
+            self._losses(record.client_dialect, upstream).inc(len(record.losses))
         for rule, count in record.violations.items():
-            self._violations.labels(record.client_dialect, rule).inc(count)
+            self._violations(record.client_dialect, rule).inc(count)
         if record.unknown_frames:
-            self._unknown.labels(upstream).inc(record.unknown_frames)
+            self._unknown(upstream).inc(record.unknown_frames)
 
     def families(self) -> Families:
         """Return all of it. Takes a millisecond."""
@@ -170,4 +173,4 @@ class Metrics:
 
     def refused(self, why: str) -> None:
         """Count a connection that came to nothing: `full`, `proxy_header`, `tls` or `late`."""
-        self._refused.labels(why).inc()
+        self._refused(why).inc()

@@ -26,6 +26,7 @@ from rawproxy.app.config import from_mapping
 from rawproxy.app.descriptors import EACH, RESERVE
 from rawproxy.app.serve import Proxy, open_proxy, run_in_thread
 from rawproxy.errors import ConfigError
+from tests.app.serving import LONG
 from tests.conftest import ROOT
 from tests.net.fakes import Client, FakeUpstream, Got, Script, Seen, ask, chunk, head, plays, whole
 from tests.net.tls import client_context, files
@@ -391,7 +392,7 @@ def test_a_second_signal_exits_at_once(tmp_path: Path) -> None:
     with process(tmp_path) as (running, url):
         host, _, port = url.removeprefix("http://").rpartition(":")
         with socket.create_connection((host, int(port))) as sock:
-            body = call(CHAT, model="ngram", max_tokens=4000)
+            body = call(CHAT, model="ngram", max_tokens=4000, seed=LONG)
             sock.sendall(
                 f"POST {PATH[CHAT]} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
                 + body

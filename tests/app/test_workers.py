@@ -12,6 +12,7 @@ import trio
 
 from rawproxy.app.workers import backoff
 from tests.app.serving import (
+    LONG,
     Process,
     chat,
     crowd,
@@ -129,7 +130,9 @@ async def test_readiness_ends_with_the_signal(folder: Path) -> None:
         await page.send("GET", "/readyz")
         assert (await page.response()).status == 200
         link = await Client.connect(process.url)
-        await link.send("POST", PATH[CHAT], call(CHAT, model="one/ngram", max_tokens=200))
+        await link.send(
+            "POST", PATH[CHAT], call(CHAT, model="one/ngram", max_tokens=200, seed=LONG)
+        )
         await link.head()
         process.send(signal.SIGTERM)
         await until_refused(process.url)
@@ -145,7 +148,9 @@ async def test_what_takes_too_long_is_cut_with_one_error(folder: Path) -> None:
     write(folder / "rawproxy.toml", sections(drain_seconds=0.5))
     with serving(folder, *TWO) as process:
         link = await Client.connect(process.url)
-        await link.send("POST", PATH[CHAT], call(CHAT, model="one/ngram", max_tokens=2000))
+        await link.send(
+            "POST", PATH[CHAT], call(CHAT, model="one/ngram", max_tokens=2000, seed=LONG)
+        )
         await link.head()
         process.send(signal.SIGTERM)
         body = b""
@@ -163,7 +168,9 @@ async def test_what_takes_too_long_is_cut_with_one_error(folder: Path) -> None:
 async def test_a_second_signal_ends_it_at_once(folder: Path) -> None:
     with serving(folder, *TWO) as process:
         link = await Client.connect(process.url)
-        await link.send("POST", PATH[CHAT], call(CHAT, model="one/ngram", max_tokens=2000))
+        await link.send(
+            "POST", PATH[CHAT], call(CHAT, model="one/ngram", max_tokens=2000, seed=LONG)
+        )
         await link.head()
         workers = process.workers
         process.send(signal.SIGTERM)
