@@ -334,4 +334,5 @@ def _rewritten(
     else:
         tree = change_json(rng, tree, words, _load(other.data))
         data = frame.data if _is_huge(tree) else _dump(rng, tree)
+    data = data[:MAX_INPUT]  # eventstream writes no larger frames than it has lengths for
     return PlainFrame(framing.write(data, name=name), name, data, has_data=True)
