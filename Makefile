@@ -12,8 +12,8 @@ run: setup
 test: setup-dev .venvs/legacy/.done .venvs/ancient/.done .venvs/tools/.done debian
 	@$(MAKE) --no-print-directory check
 
-# ruff, mypy, every test, coverage of the whole and of the pure layers. Quick tests on one core, slow
-# ones on the other: those wait more than they work.
+# ruff, mypy, every test, coverage of the whole and of the pure layers. Slow tests with processes and
+# load have one core, all others the other one.
 check:
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -24,11 +24,14 @@ check:
 	$(BIN)/coverage report --include='rawproxy/errors.py,rawproxy/wire/*,rawproxy/dialects/*,rawproxy/gateway/*' --fail-under=100
 	$(BIN)/coverage report
 
+ONE_PROCESS := tests/fuzz tests/net tests/wire
+
 check-quick:
 	$(BIN)/coverage run -m pytest -q -m 'not slow'
+	$(BIN)/coverage run -m pytest -q -m slow $(ONE_PROCESS)
 
 check-slow:
-	$(BIN)/coverage run -m pytest -q -m slow
+	$(BIN)/coverage run -m pytest -q -m slow $(ONE_PROCESS:%=--ignore=%)
 
 # The tests without sockets under load, SDK clients and subprocesses: under a minute.
 fast:

@@ -11,7 +11,7 @@ import itertools
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -184,6 +184,15 @@ async def settles(here: World, before: tuple[int, ...]) -> None:
             here.proxy._server.upstreams.close()  # a reply may have been read on until now
             await trio.testing.wait_all_tasks_blocked(0.0005)
     assert standing(here) == before
+
+
+@pytest.fixture(scope="module", autouse=True)
+def young() -> Iterator[None]:
+    """Let collections look at what is made here only: there are ten thousands of tests beside these."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
