@@ -32,6 +32,9 @@ QUEUED_BYTES = 65536
 """Bytes of all streams that may wait for the kernel. More would only wait there and not in their lanes,
 where each stream is held to its own clock."""
 
+SLICE_BYTES = 4096
+"""Bytes of one read that are looked at before others have their turn: hundreds of frames at worst."""
+
 TURN_BYTES = 16384
 """Bytes of one stream that go out before it is the next one's turn: a frame."""
 
@@ -263,6 +266,13 @@ class Mux:
         if not data:
             return False
         self.heard_at = trio.current_time()
+        for at in range(0, len(data), SLICE_BYTES):
+            if at:
+                await trio.lowlevel.checkpoint()
+            self._take_in(data[at : at + SLICE_BYTES])
+        return True
+
+    def _take_in(self, data: bytes) -> None:
         try:
             for number, event in self._wire.feed(data, self.heard_at):
                 self._hand_out(number, event)
@@ -270,7 +280,6 @@ class Mux:
             self._queue.extend(self._blocked)
             self._blocked.clear()
             self.go_round()
-        return True
 
     def _hand_out(self, number: int, event: HttpEvent | Refused) -> None:
         lane = self.lanes.get(number)

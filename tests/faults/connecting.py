@@ -4,8 +4,8 @@ import functools
 import socket
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,12 @@ LATE = "the upstream did not accept a connection in time"
 LOOPBACK: Address = (socket.AF_INET, "127.0.0.1")
 
 
-async def closed_port() -> int:
-    """A port that nobody listens on."""
-    listener = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    port = int(listener[0].socket.getsockname()[1])
-    await listener[0].aclose()
-    return port
+@contextmanager
+def closed_port() -> Iterator[int]:
+    """A port that nobody listens on, and nobody else gets meanwhile."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
 
 
 @asynccontextmanager
@@ -44,8 +44,9 @@ async def at(scene: Scene, url: str, spare: bool, **more: Any) -> AsyncIterator[
 def nobody_listens(*, spare: bool = False) -> Fault:
     @asynccontextmanager
     async def fault(scene: Scene) -> AsyncIterator[World]:
-        async with at(scene, f"http://127.0.0.1:{await closed_port()}/v1", spare) as here:
-            yield here
+        with closed_port() as port:
+            async with at(scene, f"http://127.0.0.1:{port}/v1", spare) as here:
+                yield here
 
     return fault
 

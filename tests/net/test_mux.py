@@ -11,8 +11,18 @@ from trio.testing import MockClock
 
 from rawproxy.errors import HttpError
 from rawproxy.net.conn import Conn
-from rawproxy.net.mux import CANCEL, LOST, NO_ERROR, QUEUED_BYTES, TURN_BYTES, Lane, LaneReset, Mux
-from rawproxy.wire.http import Body, RequestHead
+from rawproxy.net.mux import (
+    CANCEL,
+    LOST,
+    NO_ERROR,
+    QUEUED_BYTES,
+    SLICE_BYTES,
+    TURN_BYTES,
+    Lane,
+    LaneReset,
+    Mux,
+)
+from rawproxy.wire.http import Body, HttpEvent, RequestHead
 from rawproxy.wire.http1 import Limits
 from rawproxy.wire.http2 import Http2Client, Http2Server, Refused
 from tests.net.fakes_http2 import Http2Client as Peer
@@ -277,6 +287,39 @@ async def test_a_stream_that_was_given_up_takes_nothing() -> None:
         await peer.head(number)
         assert await peer.read(number) == b"begun"
         assert (await peer.rest(number))[1] is False
+
+
+async def test_others_have_their_turn_within_one_read() -> None:
+    with both() as (server, peer):
+        await ask(peer, 1)
+        await server.until_lanes(1)
+        turns = 0
+        fed: list[tuple[int, int]] = []
+        feed = server.wire.feed
+
+        def noted(data: bytes, now: float) -> list[tuple[int, HttpEvent | Refused]]:
+            fed.append((len(data), turns))
+            return feed(data, now)
+
+        async def other() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await trio.lowlevel.checkpoint()
+
+        server.wire.feed = noted  # type: ignore[method-assign]
+        ping = b"\0\0\x08\x06\0\0\0\0\0" + bytes(8)
+        await peer.stream.send_all(ping * 500)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(other)
+            await server.mux.read()
+            nursery.cancel_scope.cancel()
+        assert [size for size, _ in fed] == [
+            SLICE_BYTES,
+            SLICE_BYTES,
+            500 * len(ping) - 2 * SLICE_BYTES,
+        ]
+        assert fed[2][1] > fed[0][1]
 
 
 async def test_a_client_has_no_lane_for_what_it_did_not_ask() -> None:

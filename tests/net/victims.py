@@ -132,7 +132,8 @@ async def asks_twice(here: World) -> None:
         numbers = [await link.begin("POST", PATH[CHAT]) for _ in range(2)]
         await trio.testing.wait_all_tasks_blocked()
         for number in numbers:
-            link.state.send_data(number, call(CHAT), end_stream=True)
+            body = call(CHAT, user="x" * 5000)  # more than is looked at in one go
+            link.state.send_data(number, body, end_stream=True)
         await link.flush()
         for number in numbers:
             with contextlib.suppress(StreamReset):
