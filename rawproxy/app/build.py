@@ -13,7 +13,7 @@ from rawproxy.app.config import Config, ServerConfig, UpstreamConfig
 from rawproxy.dialects.models import Row
 from rawproxy.engines.ngram import NgramEngine
 from rawproxy.errors import ConfigError
-from rawproxy.gateway.access import Access
+from rawproxy.gateway.access import Access, Doors
 from rawproxy.gateway.exchange import Site
 from rawproxy.gateway.keys import CHAINS, Key, KeyPool, Secret, is_fetched
 from rawproxy.gateway.providers import PROVIDERS, TlsFiles, Upstream
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from rawproxy.services.credentials import Fetcher
 
 __all__ = [
-    "Source", "embedded_models", "entrances_of", "keys_of", "pools_of", "setup_of", "sources_of",
+    "Source", "doors_of", "embedded_models", "entrances_of", "keys_of", "pools_of", "setup_of",
+    "sources_of",
 ]  # fmt: skip
 
 
@@ -42,6 +43,12 @@ def entrances_of(server: ServerConfig) -> tuple[Entrance, Entrance]:
         certificates = Certificates(server.tls.pairs, server.tls.client_ca, PROTOCOLS)
     networks = tuple(ipaddress.ip_network(text) for text in server.proxy_protocol)
     return Entrance(certificates, networks, plain.seconds), plain
+
+
+def doors_of(config: Config) -> dict[bool, Doors]:
+    """Return the doors of listeners, by whether they are guarded against web pages."""
+    hosts, origins = tuple(config.server.hosts), tuple(config.server.origins)
+    return {guarded: Doors(hosts, origins, guarded) for guarded in (True, False)}
 
 
 def setup_of(config: Config, pools: Mapping[str, KeyPool] | None = None) -> Setup:

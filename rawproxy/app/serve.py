@@ -23,6 +23,7 @@ from rawproxy.app import logs
 from rawproxy.app.admin import Admin, admin_listening
 from rawproxy.app.build import (
     Source,
+    doors_of,
     embedded_models,
     entrances_of,
     keys_of,
@@ -36,7 +37,6 @@ from rawproxy.app.metrics import Families, Metrics, text_of
 from rawproxy.app.notify import Notifier
 from rawproxy.app.sockets import Listener, Sockets, is_local, url_of
 from rawproxy.errors import ConfigError
-from rawproxy.gateway.access import Doors
 from rawproxy.gateway.record import Record
 from rawproxy.gateway.room import Room
 from rawproxy.net.conn import Conn
@@ -96,6 +96,7 @@ class Proxy:
         self._watcher = Watcher()
         self._server = Server(setup_of(config, pools), self._keep, self._sweeper, self._watcher)
         self._entrance, self._unix_entrance = entrances_of(config.server)
+        self._doors = doors_of(config)
         self._room = Room(config.server.limits.bodies_bytes)
         self._sockets = Sockets(take_over=take_over)
         self._connections = Connections(
@@ -125,7 +126,7 @@ class Proxy:
         """Start what runs beside the listeners in `nursery`."""
         self._nursery = nursery
         self._listening = Listening(self._connections, self._greeting, nursery)
-        admin = Admin(self._text, self._not_ready, lambda: _doors(self.config))
+        admin = Admin(self._text, self._not_ready, lambda: self._doors[True])
         self._admin_listening = admin_listening(
             admin, lambda: self.config.server.limits, self.metrics.refused, nursery
         )
@@ -174,6 +175,7 @@ class Proxy:
         if not (config.server.seal_key or keys_of(config)):
             new = replace(new, seal_key=old.seal_key)  # a random one lasts as long as the process
         self._server.setup = new
+        self._doors = doors_of(config)
         self._room.most = config.server.limits.bodies_bytes
         self._server.upstreams.renew()
         self._entrance, self._unix_entrance = entrances
@@ -241,7 +243,7 @@ class Proxy:
         _records.info("%s", record.line().decode())
 
     async def _handle(self, request: Request, response: Response, *, guarded: bool) -> None:
-        await self._server.handle(request, response, _doors(self.config, guarded=guarded))
+        await self._server.handle(request, response, self._doors[guarded])
 
     def _greeting(self, listener: socket.socket) -> Greet:
         """Return what greets the connections of `listener`, by the configuration of their time."""
@@ -267,10 +269,6 @@ class Proxy:
         self.metrics.running.set(len(self._sweeper.runs))
         self.metrics.upstream_connections.set(self._server.upstreams.open)
         return self.metrics.families()
-
-
-def _doors(config: Config, *, guarded: bool = True) -> Doors:
-    return Doors(tuple(config.server.hosts), tuple(config.server.origins), guarded)
 
 
 def _period(config: Config) -> float:

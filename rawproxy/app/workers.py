@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from rawproxy.app.admin import Admin, admin_listening
 from rawproxy.app.build import (
+    doors_of,
     embedded_models,
     entrances_of,
     keys_of,
@@ -42,7 +43,6 @@ from rawproxy.app.metrics import Families, Metrics, lasting, merge, of_workers, 
 from rawproxy.app.serve import Drained
 from rawproxy.app.sockets import Listener, Sockets, url_of
 from rawproxy.errors import ConfigError
-from rawproxy.gateway.access import Doors
 from rawproxy.gateway.keys import Secret
 from rawproxy.net.listen import Listening
 
@@ -136,7 +136,7 @@ class Supervisor:
             ConfigError: an address cannot be had, or no worker can use the configuration.
         """
         self._nursery = nursery
-        admin = Admin(self._text, self._not_ready, self._doors)
+        admin = Admin(self._text, self._not_ready, lambda: doors_of(self.config)[True])
         self._admin_listening = admin_listening(
             admin, lambda: self.config.server.limits, self._metrics.refused, nursery
         )
@@ -324,10 +324,6 @@ class Supervisor:
                     self._drained = Drained(before.ended + ended, before.cut + cut)
 
     # -- the admin pages
-
-    def _doors(self) -> Doors:
-        server = self.config.server
-        return Doors(tuple(server.hosts), tuple(server.origins))
 
     def _not_ready(self) -> str:
         if self.draining:

@@ -46,10 +46,8 @@ async def relay(source: Source, pipe: Pipe, sink: Sink, clocks: Clocks) -> None:
         clocks.heard(trio.current_time())
         parts = pipe.feed(data)
         done = not parts or sink.push(parts)
-        del (
-            data,
-            parts,
-        )  # a client that stops reading costs what it was sent once, not each form of it
+        # A client that stops reading costs what it was sent once, not each form of it.
+        del data, parts
         if not done:
             await sink.flush()
         if not _goes_on(pipe, clocks):

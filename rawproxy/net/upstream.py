@@ -333,10 +333,8 @@ class Upstreams:
             # 30 to 100 ms each: built once, shared.
             try:
                 context = self._contexts[known] = client_context(*place.files)
-            except (
-                ConfigError,
-                OSError,
-            ) as error:  # they were there when the configuration was read
+            except (ConfigError, OSError) as error:
+                # They were there when the configuration was read.
                 words = "the files of certificates for the upstream cannot be read"
                 raise _unreachable(error.__cause__ or error, words) from error
             context.set_alpn_protocols([H2, HTTP1] if place.http2 else [HTTP1])

@@ -20,6 +20,7 @@ from rawproxy.net.downstream import Downstream
 from rawproxy.net.downstream_http2 import Http2Downstream
 from rawproxy.net.response import Serving
 from rawproxy.wire.client_hello import server_name
+from rawproxy.wire.h2.frames import PREFACE
 from rawproxy.wire.proxy_protocol import HeaderReader
 from rawproxy.wire.tls import Certificates
 
@@ -42,9 +43,6 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 Why = Literal["full", "proxy_header", "tls", "late", "left"]
 """Why a connection came to nothing before any request. Those that just `left` are no news."""
-
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-"""What a client on HTTP/2 begins with, where TLS has agreed on nothing (RFC 9113 3.4)."""
 
 AnyDownstream = Downstream | Http2Downstream
 

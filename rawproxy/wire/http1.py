@@ -21,7 +21,7 @@ from rawproxy.wire.bodies import BodyReader, Chunked, Length, UntilClose
 from rawproxy.wire.heads import Section, read_request_head, read_response_head
 from rawproxy.wire.http import Body, End, Fields, HttpEvent, RequestHead, ResponseHead
 from rawproxy.wire.outgoing import check_request, check_status, write_fields
-from rawproxy.wire.terms import CHUNKED, Terms
+from rawproxy.wire.terms import BODILESS, CHUNKED, FIRST_FINAL, SWITCHING_PROTOCOLS, Terms
 
 __all__ = [
     "CONTINUE",
@@ -45,11 +45,8 @@ MAX_INTERIM = 8
 """Interim responses before one response. One or two are usual; a flood must not hold us for ever."""
 
 _NO_LIMIT = 2**64
-_SWITCHING_PROTOCOLS = 101
-_FIRST_FINAL = 200
 _NO_CONTENT = 204
 _NOT_MODIFIED = 304
-_BODILESS = frozenset({_NO_CONTENT, _NOT_MODIFIED})
 _END = End()
 
 # RFC 9112 2.2: lines before a request line that are empty are skipped.
@@ -291,12 +288,12 @@ class ResponseReader:
         return events
 
     def _take_head(self, head: ResponseHead, terms: Terms, events: list[HttpEvent]) -> None:
-        if head.status >= _FIRST_FINAL:
+        if head.status >= FIRST_FINAL:
             events.append(head)
             self._body, self._keep_alive = self._body_of(head.status, terms)
             return
         self._interim += 1
-        if head.status == _SWITCHING_PROTOCOLS or self._interim > MAX_INTERIM:
+        if head.status == SWITCHING_PROTOCOLS or self._interim > MAX_INTERIM:
             raise HttpError("an interim response that was not asked for")
         if terms.length is not None:
             raise HttpError("an interim response has no body")
@@ -355,7 +352,7 @@ def write_response_head(status: int, fields: Fields) -> bytes:
     framing = [name for name in names if name in _FRAMING]
     if len(framing) > 1:
         raise HttpError("a response is written with one framing field at most", status=500)
-    if framing and (status < _FIRST_FINAL or status in _BODILESS):
+    if framing and (status < FIRST_FINAL or status in BODILESS):
         # What it announced would be read as the next response.
         raise HttpError("a response without a body is written without framing", status=500)
     status_line = _STATUS_LINES.get(status)

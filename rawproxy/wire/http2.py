@@ -29,7 +29,7 @@ from rawproxy.wire.h2.side import Side
 from rawproxy.wire.h2.stream import MAX_STREAMS, Stream
 from rawproxy.wire.http import Fields, RequestHead
 from rawproxy.wire.http1 import MAX_INTERIM, Limits
-from rawproxy.wire.terms import Terms
+from rawproxy.wire.terms import BODILESS, FIRST_FINAL, SWITCHING_PROTOCOLS, Terms
 
 __all__ = ["Http2Client", "Http2Error", "Http2Server", "Refused"]
 
@@ -38,9 +38,6 @@ STREAMS_BEFORE_SETTINGS = 100
 asks servers for no less."""
 
 _CONTINUE = [(b":status", b"100")]
-_FIRST_FINAL = 200
-_SWITCHING_PROTOCOLS = 101
-_BODILESS = frozenset({204, 304})
 _STREAM_STEP = 2
 
 
@@ -88,7 +85,7 @@ class Http2Server(Side):
         if one is None or one.ended:
             return
         assert not one.began, "a response has one final head"
-        one.began = status >= _FIRST_FINAL
+        one.began = status >= FIRST_FINAL
         self._h2.send_headers(stream, lines, end_stream=end)
         self._sync()
         if end:
@@ -298,14 +295,14 @@ class Http2Client(Side):
     def _read_response(self, stream: Stream, frame: Frame, fields: Fields, events: Events) -> None:
         ends = frame.flags & frames.END_STREAM
         head, length = read_response(fields, self._limits)
-        if head.status < _FIRST_FINAL:
+        if head.status < FIRST_FINAL:
             stream.interim += 1
-            if ends or head.status == _SWITCHING_PROTOCOLS or stream.interim > MAX_INTERIM:
+            if ends or head.status == SWITCHING_PROTOCOLS or stream.interim > MAX_INTERIM:
                 raise Malformed("an interim response that was not asked for")
             return
         self._h2.receive_data(_bare_head(stream.id))
         stream.began = stream.given = True
-        stream.length = 0 if stream.bodiless or head.status in _BODILESS else length
+        stream.length = 0 if stream.bodiless or head.status in BODILESS else length
         events.append((stream.id, head))
         if ends:
             self._end_theirs(stream, events)

@@ -12,7 +12,10 @@ from rawproxy.wire.fields import host_name, read_content_length
 from rawproxy.wire.http import Fields
 
 __all__ = [
+    "BODILESS",
     "CHUNKED",
+    "FIRST_FINAL",
+    "SWITCHING_PROTOCOLS",
     "Telling",
     "Terms",
     "check_host",
@@ -21,6 +24,14 @@ __all__ = [
     "read_length",
     "read_terms",
 ]
+
+SWITCHING_PROTOCOLS = 101
+
+FIRST_FINAL = 200
+"""Responses below it are interim: another head follows (RFC 9110 15.2)."""
+
+BODILESS = frozenset({204, 304})
+"""Final responses that never have a body (RFC 9110 6.4.1)."""
 
 CHUNKED = -1
 """Stands for a body's length where the chunked coding says where it ends."""

@@ -15,7 +15,8 @@ import trustme
 
 from rawproxy.net.resolve import Address
 from tests.faults.story import WHOLE, Act, Case, Fault, Row, Scene, asks, good, refused
-from tests.net.fakes import FakeUpstream, Got, Script, nobody_accepts, read_request
+from tests.net.fakes import Got, nobody_accepts
+from tests.net.tls import tls_upstream
 from tests.net.world import World, world
 
 CONNECT = "stream.connect_seconds"
@@ -155,30 +156,11 @@ def trusted(folder: str, *, stranger: bool) -> str:
 FOLDER = tempfile.TemporaryDirectory(prefix="rawproxy-ca-")
 
 
-@asynccontextmanager
-async def tls_upstream(
-    script: Script, name: str = "localhost", *, expired: bool = False
-) -> AsyncIterator[tuple[str, FakeUpstream]]:
-    """An upstream behind TLS, with a certificate for `name`."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    certificate(name, expired=expired).configure_cert(context)
-    fake = FakeUpstream(script)
-
-    async def serve(plain: trio.SocketStream) -> None:
-        stream = trio.SSLStream(plain, context, server_side=True, https_compatible=True)
-        try:
-            while (seen := await read_request(stream)) is not None:  # type: ignore[arg-type]
-                fake.seen.append(seen)
-                await script(seen, stream)  # type: ignore[arg-type]
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass
-        finally:
-            await trio.aclose_forcefully(stream)
-
-    async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(trio.serve_tcp, serve, 0)
-        yield f"https://localhost:{listeners[0].socket.getsockname()[1]}/v1", fake
-        nursery.cancel_scope.cancel()
+def context(name: str, *, expired: bool = False) -> ssl.SSLContext:
+    """What an upstream with a certificate for `name` greets with."""
+    made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    certificate(name, expired=expired).configure_cert(made)
+    return made
 
 
 def certified(
@@ -189,7 +171,10 @@ def certified(
     @asynccontextmanager
     async def fault(scene: Scene) -> AsyncIterator[World]:
         script = good(scene.upstream)
-        async with tls_upstream(script, name, expired=expired) as (url, scene.notes["fake"]):
+        async with tls_upstream(script, context(name, expired=expired)) as (
+            url,
+            scene.notes["fake"],
+        ):
             options = {"ca_file": trusted(FOLDER.name, stranger=stranger)}
             lookup = names(scene, {"localhost": [LOOPBACK]})
             async with at(scene, url, spare, options=options, lookup=lookup) as here:

@@ -2,59 +2,20 @@
 
 import ssl
 import warnings
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import datetime
 from pathlib import Path
 
 import pytest
 import trio
 import trustme
 
-from tests.net.fakes import FakeUpstream, Script, Seen, ask, read_request, streams
-from tests.net.tls import files
+from tests.net.fakes import Seen, ask, streams
+from tests.net.tls import authority, context_for, files, tls_upstream
 from tests.net.world import CHAT, PATH, call, reply_stream, text, world
-
-
-def context_for(ca: trustme.CA, name: str, expires: datetime | None = None) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    ca.issue_cert(name, not_after=expires).configure_cert(context)
-    return context
-
-
-@asynccontextmanager
-async def tls_upstream(
-    script: Script, context: ssl.SSLContext
-) -> AsyncIterator[tuple[str, FakeUpstream]]:
-    """An upstream behind TLS."""
-    fake = FakeUpstream(script)
-
-    async def serve(plain: trio.SocketStream) -> None:
-        stream = trio.SSLStream(plain, context, server_side=True, https_compatible=True)
-        try:
-            while (seen := await read_request(stream)) is not None:  # type: ignore[arg-type]
-                fake.seen.append(seen)
-                await script(seen, stream)  # type: ignore[arg-type]
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass
-        finally:
-            await trio.aclose_forcefully(stream)
-
-    async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(trio.serve_tcp, serve, 0)
-        yield f"https://localhost:{listeners[0].socket.getsockname()[1]}/v1", fake
-        nursery.cancel_scope.cancel()
 
 
 @pytest.fixture
 def ca() -> trustme.CA:
     return trustme.CA()
-
-
-def trusted(ca: trustme.CA, folder: Path) -> str:
-    path = folder / "ca.pem"
-    ca.cert_pem.write_to_path(str(path))
-    return str(path)
 
 
 GOOD = streams(reply_stream(CHAT, "fine"), piece=50)
@@ -63,7 +24,7 @@ GOOD = streams(reply_stream(CHAT, "fine"), piece=50)
 async def test_a_reply_through_tls(ca: trustme.CA, tmp_path: Path) -> None:
     """Verified, streamed, and the connection used again."""
     async with tls_upstream(GOOD, context_for(ca, "localhost")) as (url, fake):
-        options = {"up": {"base_url": url, "ca_file": trusted(ca, tmp_path), "keys": ["secret"]}}
+        options = {"up": {"base_url": url, "ca_file": authority(ca, tmp_path), "keys": ["secret"]}}
         async with world(GOOD, CHAT, options=options) as here:
             for _ in range(2):
                 got = await ask(here.url, PATH[CHAT], call(CHAT))
@@ -81,7 +42,7 @@ async def test_an_upstream_before_tls_1_2_is_refused(ca: trustme.CA, tmp_path: P
         context.maximum_version = ssl.TLSVersion.TLSv1_1
     context.set_ciphers("ALL:@SECLEVEL=0")
     async with tls_upstream(GOOD, context) as (url, fake):
-        options = {"up": {"base_url": url, "ca_file": trusted(ca, tmp_path), "keys": ["canary"]}}
+        options = {"up": {"base_url": url, "ca_file": authority(ca, tmp_path), "keys": ["canary"]}}
         async with world(GOOD, CHAT, options=options) as here:
             got = await ask(here.url, PATH[CHAT], call(CHAT))
             assert got.status == 502
@@ -103,7 +64,7 @@ async def test_an_upstream_that_wants_a_certificate(
     own = files(signer, tmp_path, "rawproxy.example")
     shown = {"client_certificate": own["certificate"], "client_key": own["key"]}
     async with tls_upstream(GOOD, context) as (url, fake):
-        up = {"base_url": url, "ca_file": trusted(ca, tmp_path), "keys": ["canary"]}
+        up = {"base_url": url, "ca_file": authority(ca, tmp_path), "keys": ["canary"]}
         options = {"up": up | (shown if shows != "none" else {})}
         async with world(GOOD, CHAT, options=options) as here:
             got = await ask(here.url, PATH[CHAT], call(CHAT))
@@ -123,7 +84,7 @@ async def test_certificates_for_upstreams_are_read_again(ca: trustme.CA, tmp_pat
         options = {"up": {"base_url": url, "ca_file": str(path)}}
         async with world(GOOD, CHAT, options=options) as here:
             assert (await ask(here.url, PATH[CHAT], call(CHAT))).status == 502
-            trusted(ca, tmp_path)  # at the same path
+            authority(ca, tmp_path)  # at the same path
             assert (await ask(here.url, PATH[CHAT], call(CHAT))).status == 502
             here.proxy.reload(here.proxy.config)
             assert (await ask(here.url, PATH[CHAT], call(CHAT))).status == 200
@@ -144,7 +105,7 @@ async def test_a_reply_cut_without_close_notify_is_not_whole(
         raise trio.BrokenResourceError  # the connection is closed forcefully
 
     async with tls_upstream(script, context_for(ca, "localhost")) as (url, _):
-        options = {"up": {"base_url": url, "ca_file": trusted(ca, tmp_path)}}
+        options = {"up": {"base_url": url, "ca_file": authority(ca, tmp_path)}}
         async with world(GOOD, CHAT, options=options) as here:
             got = await ask(here.url, PATH[CHAT], call(CHAT, stream=False))
             assert got.status == 502

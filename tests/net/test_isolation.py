@@ -25,10 +25,10 @@ from rawproxy.gateway.exchange import Exchange, Step
 from rawproxy.net import conn, listen
 from rawproxy.net import upstream as net_upstream
 from rawproxy.net.drive import Run
-from tests.faults.test_tls import context_for, tls_upstream, trusted
 from tests.net.fakes import LAST_CHUNK, Client, FakeUpstream, Script, Seen, ask, chunk, head
 from tests.net.fakes_http2 import Http2Upstream
 from tests.net.injection import PACKAGE, Injector, Place, awaits
+from tests.net.tls import authority, context_for, tls_upstream
 from tests.net.victims import SCENARIOS, Scenario, doors
 from tests.net.world import CHAT, PATH, World, call, delta, end, is_whole, preamble, stop, upstream
 
@@ -160,7 +160,7 @@ async def behind_tls(script: Script, dialect: str, folder: Path) -> AsyncIterato
     """The same under TLS."""
     ca = trustme.CA()
     async with tls_upstream(script, context_for(ca, "localhost")) as (url, _):
-        yield upstream("", dialect, ca_file=trusted(ca, folder)) | {"base_url": url}
+        yield upstream("", dialect, ca_file=authority(ca, folder)) | {"base_url": url}
 
 
 def standing(here: World) -> tuple[int, int, int, int, int]:

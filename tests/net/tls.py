@@ -1,13 +1,16 @@
 """Certificates in files, and clients over TLS."""
 
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import trio
 import trustme
 
-from tests.net.fakes import Client
+from tests.net.fakes import Client, FakeUpstream, Script, read_request
 
 
 def files(ca: trustme.CA, folder: Path, *names: str) -> dict[str, str]:
@@ -62,3 +65,33 @@ async def client(url: str, context: ssl.SSLContext, name: str = "localhost", **m
 def names_shown(stream: trio.SSLStream[trio.SocketStream]) -> list[str]:
     """The names of the certificate that the server showed."""
     return [value for _, value in stream.getpeercert()["subjectAltName"]]
+
+
+def context_for(ca: trustme.CA, name: str, expires: datetime | None = None) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ca.issue_cert(name, not_after=expires).configure_cert(context)
+    return context
+
+
+@asynccontextmanager
+async def tls_upstream(
+    script: Script, context: ssl.SSLContext
+) -> AsyncIterator[tuple[str, FakeUpstream]]:
+    """An upstream behind TLS."""
+    fake = FakeUpstream(script)
+
+    async def serve(plain: trio.SocketStream) -> None:
+        stream = trio.SSLStream(plain, context, server_side=True, https_compatible=True)
+        try:
+            while (seen := await read_request(stream)) is not None:  # type: ignore[arg-type]
+                fake.seen.append(seen)
+                await script(seen, stream)  # type: ignore[arg-type]
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(trio.serve_tcp, serve, 0)
+        yield f"https://localhost:{listeners[0].socket.getsockname()[1]}/v1", fake
+        nursery.cancel_scope.cancel()
