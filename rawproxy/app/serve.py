@@ -42,10 +42,10 @@ from rawproxy.gateway.room import Room
 from rawproxy.net.conn import Conn
 from rawproxy.net.drive import Sweeper
 from rawproxy.net.listen import Connections, Greet, Listening
+from rawproxy.net.pump import Pump
 from rawproxy.net.response import Request, Response
 from rawproxy.net.server import Server
 from rawproxy.net.upstream import Upstreams
-from rawproxy.net.watch import Watcher
 from rawproxy.net.welcome import AnyDownstream, Serving, welcome
 
 if TYPE_CHECKING:
@@ -89,12 +89,12 @@ class Proxy:
         self.admin_url = ""
         self.draining = False
         self.metrics = Metrics()
-        self._sweeper = Sweeper(_period(config), Upstreams())
+        self._pump = Pump(moves=os.environ.get("RAWPROXY_PUMP") != "off")
+        self._sweeper = Sweeper(_period(config), Upstreams(pump=self._pump))
         pools = pools_of(config)
         self._sources = sources_of(config, pools)
         self._fetching = trio.CancelScope()
-        self._watcher = Watcher()
-        self._server = Server(setup_of(config, pools), self._keep, self._sweeper, self._watcher)
+        self._server = Server(setup_of(config, pools), self._keep, self._sweeper)
         self._entrance, self._unix_entrance = entrances_of(config.server)
         self._doors = doors_of(config)
         self._room = Room(config.server.limits.bodies_bytes)
@@ -125,13 +125,13 @@ class Proxy:
     async def start(self, nursery: trio.Nursery) -> None:
         """Start what runs beside the listeners in `nursery`."""
         self._nursery = nursery
-        self._listening = Listening(self._connections, self._greeting, nursery)
+        self._listening = Listening(self._connections, self._greeting, nursery, self._pump)
         admin = Admin(self._text, self._not_ready, lambda: self._doors[True])
         self._admin_listening = admin_listening(
             admin, lambda: self.config.server.limits, self.metrics.refused, nursery
         )
         nursery.start_soon(self._sweeper.sweep)
-        nursery.start_soon(self._watcher.run)
+        nursery.start_soon(self._pump.run)
         await nursery.start(self._server.upstreams.run)
         self._start_fetching()
 

@@ -14,6 +14,7 @@ import struct
 import trio
 
 from rawproxy.errors import WireError
+from rawproxy.net.pump import Pump, Taker
 from rawproxy.wire.tls import Tls
 
 __all__ = ["READ_BYTES", "SCARCE", "Conn", "tune"]
@@ -64,13 +65,16 @@ class Conn:
     Args:
         sock: the socket; it is ours to close.
         peer: who is on the other side: an address, or `unix`.
+        pump: looks at it; without one trio does, and `take` cannot be used.
     """
 
-    __slots__ = ("_early", "_pending", "_sock", "_tls", "closed", "peer")
+    __slots__ = ("_early", "_fd", "_pending", "_pump", "_sock", "_tls", "closed", "peer")
 
-    def __init__(self, sock: socket.socket, peer: str = "") -> None:
+    def __init__(self, sock: socket.socket, peer: str = "", pump: Pump | None = None) -> None:
         sock.setblocking(False)
         self._sock = sock
+        self._fd = sock.fileno()
+        self._pump = pump
         self._tls: Tls | None = None
         self._pending = b""
         self._early = b""  # what `receive` gives before it reads on
@@ -118,11 +122,33 @@ class Conn:
             early, self._early = self._early, b""
             return early
         while not self._ended:
-            await trio.lowlevel.wait_readable(self._sock)
+            await self._readable()
             data = self.receive_now()
             if data is not None:
                 return data
         return b""
+
+    async def _readable(self) -> None:
+        if self.pumped:
+            assert self._pump is not None
+            await self._pump.readable(self._fd)
+        else:
+            await trio.lowlevel.wait_readable(self._sock)
+
+    @property
+    def pumped(self) -> bool:
+        """Whether a reply that comes on it is relayed by the pump."""
+        return self._pump is not None and self._pump.moves and not self.closed
+
+    def take(self, taker: Taker) -> None:
+        """Call `taker` each time that bytes, an end or an error came, until `leave`; it has not to raise."""
+        assert self._pump is not None
+        self._pump.take(self._fd, taker)
+
+    def leave(self) -> None:
+        """Call nobody any more; harmless where nobody was. Has to come before `close`."""
+        if self._pump is not None and not self.closed:
+            self._pump.leave(self._fd)
 
     def receive_now(self) -> bytes | None:
         """Return what one read gives now: None where nothing came, b"" at the end. OSError as `receive`."""
@@ -208,8 +234,7 @@ class Conn:
         """Close, with a close_notify where the kernel takes it at once. Closing again does nothing."""
         if self.closed:
             return
-        self.closed = True
-        trio.lowlevel.notify_closing(self._sock)
+        self._closing()
         self._say_end()
         self._sock.close()
 
@@ -241,9 +266,14 @@ class Conn:
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.ENOTCONN):
                 raise
+        self._closing()
+        self._sock.close()
+
+    def _closing(self) -> None:
         self.closed = True
         trio.lowlevel.notify_closing(self._sock)
-        self._sock.close()
+        if self._pump is not None:
+            self._pump.forget(self._fd)
 
     def _say_end(self) -> None:
         """Send a close_notify, where the kernel takes it at once."""
@@ -265,7 +295,7 @@ class Conn:
 
     async def _read(self) -> bytes:
         while True:
-            await trio.lowlevel.wait_readable(self._sock)
+            await self._readable()
             try:
                 return self._sock.recv(READ_BYTES)
             except BlockingIOError:

@@ -12,7 +12,6 @@ from rawproxy.gateway.room import Share
 from rawproxy.net.body import collect
 from rawproxy.net.conn import Conn
 from rawproxy.net.response import ClientGone, Request, Response, Serving
-from rawproxy.net.watch import Watcher
 from rawproxy.wire.http import Body, End, Fields, HttpEvent, RequestHead
 from rawproxy.wire.http1 import (
     CONTINUE,
@@ -60,7 +59,7 @@ class Http1Response(Response):
         self._conn = conn
         self._reader = reader
         self._chunks = head.version == b"1.1"
-        self._watcher: Watcher | None = None  # reads what comes; None once that is too much
+        self._looks = False  # what comes is read; not once that is too much
         self._left: Callable[[], None] | None = None  # to be called as long as it is watched
 
     def _whole(self, status: int, fields: Fields, body: bytes) -> bytes:
@@ -86,13 +85,13 @@ class Http1Response(Response):
             return [*fields, (b"connection", b"keep-alive")]
         return fields
 
-    def watch(self, watcher: Watcher, left: Callable[[], None]) -> None:
+    def watch(self, left: Callable[[], None]) -> None:
         """Call `left` when the client has left; until then keep what it sends ahead.
 
         A client that closes its sending side has left: no known client waits for a reply after that.
         """
-        watcher.watch(self._conn, self._look)
-        self._watcher, self._left = watcher, left
+        self._conn.take(self._look)
+        self._looks, self._left = True, left
 
     def unwatch(self) -> None:
         """Look at the client no more."""
@@ -102,7 +101,7 @@ class Http1Response(Response):
     def retry(self) -> None:
         """Hand over what waits; see whether a client that is not read from has left."""
         super().retry()
-        if self._left is not None and self._watcher is None and self._conn.is_hung_up():
+        if self._left is not None and not self._looks and self._conn.is_hung_up():
             self._on_left()
 
     def _look(self) -> None:
@@ -118,9 +117,9 @@ class Http1Response(Response):
             self._look_away()
 
     def _look_away(self) -> None:
-        if self._watcher is not None:
-            self._watcher.unwatch(self._conn)
-            self._watcher = None
+        if self._looks:
+            self._looks = False
+            self._conn.leave()
 
     def _on_left(self) -> None:
         left = self._left

@@ -15,7 +15,6 @@ from rawproxy.net.body import collect
 from rawproxy.net.conn import Conn
 from rawproxy.net.mux import INTERNAL_ERROR, NO_ERROR, Lane, LaneReset, Mux
 from rawproxy.net.response import ClientGone, Request, Response, Serving
-from rawproxy.net.watch import Watcher
 from rawproxy.wire.http import Fields, RequestHead
 from rawproxy.wire.http1 import Limits as HeadLimits
 from rawproxy.wire.http2 import Http2Server, Refused
@@ -61,7 +60,7 @@ class Http2Response(Response):
         self._lane.finish()
         return b"".join(parts)
 
-    def watch(self, watcher: Watcher, left: Callable[[], None]) -> None:  # noqa: ARG002 - its lane knows
+    def watch(self, left: Callable[[], None]) -> None:
         """Call `left` when the client has given the stream up, or has left altogether."""
         self._lane.on_lost = left
         if self._lane.code is not None:

@@ -27,7 +27,6 @@ from rawproxy.gateway.record import Outcome, Record
 from rawproxy.net.relay import relay
 from rawproxy.net.response import ClientGone, Response
 from rawproxy.net.upstream import Upstreams
-from rawproxy.net.watch import Watcher
 from rawproxy.wire.http import Fields
 
 __all__ = ["Run", "Sweeper"]
@@ -55,7 +54,6 @@ class Run:
         response: the client's side.
         upstreams: the pool.
         clocks: started when the request was whole.
-        watcher: looks whether the client is still there.
         finish_seconds: how long a reply is read on after its client left; 0 = not at all.
     """
 
@@ -65,7 +63,6 @@ class Run:
         response: Response,
         upstreams: Upstreams,
         clocks: Clocks,
-        watcher: Watcher,
         *,
         finish_seconds: float = 0.0,
     ) -> None:
@@ -73,7 +70,6 @@ class Run:
         self._response = response
         self._upstreams = upstreams
         self._clocks = clocks
-        self._watcher = watcher
         self._finish_seconds = finish_seconds
         self._scope = trio.CancelScope()  # the whole exchange
         self._attempt_scope: trio.CancelScope | None = None
@@ -88,7 +84,7 @@ class Run:
         try:
             with self._scope:
                 try:
-                    self._response.watch(self._watcher, self._on_left)
+                    self._response.watch(self._on_left)
                     await self._steps()
                 except ClientGone:
                     self._outcome = "client_gone"

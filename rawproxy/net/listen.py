@@ -20,6 +20,7 @@ import trio
 
 from rawproxy.net.conn import SCARCE, UNACKNOWLEDGED_SECONDS, Conn, tune
 from rawproxy.net.downstream import RECENT_SECONDS
+from rawproxy.net.pump import Pump
 from rawproxy.net.welcome import AnyDownstream, Unwelcome, Why
 
 __all__ = [
@@ -269,6 +270,7 @@ class Listening:
         connections: counts what they accept.
         greeting: what greets the connections of a listener; asked once for each.
         nursery: where tasks run.
+        pump: looks at the connections.
     """
 
     def __init__(
@@ -276,7 +278,9 @@ class Listening:
         connections: Connections,
         greeting: Callable[[socket.socket], Greet],
         nursery: trio.Nursery,
+        pump: Pump | None = None,
     ) -> None:
+        self._pump = pump
         self.connections = connections
         self._greeting = greeting
         self._nursery = nursery
@@ -360,7 +364,7 @@ class Listening:
         try:
             # Our own clock tells what a client that stops reading was; the kernel's comes after it.
             tune(sock, UNACKNOWLEDGED_SECONDS + self._write_seconds)
-            conn = Conn(sock, peer_of(sock.family, address))
+            conn = Conn(sock, peer_of(sock.family, address), self._pump)
         except OSError:  # it is gone already
             sock.close()
             return

@@ -14,6 +14,7 @@ import trio
 
 from rawproxy.errors import HttpError
 from rawproxy.net.conn import Conn
+from rawproxy.net.pump import Taker
 from rawproxy.wire.http import Body, End, HttpEvent, RequestHead, Reset, ResponseHead
 from rawproxy.wire.http2 import Http2Client, Http2Server, Refused
 
@@ -66,13 +67,14 @@ class Lane:
         whole: the peer has ended its side.
         code: why the stream is no more; None as long as it is.
         on_lost: is called when the stream is no more.
+        on_news: is called each time that something came, and when the stream is no more.
         queued: it waits for its turn.
         refusal: what the wire found wrong with the request; nothing more comes of it.
     """
 
     __slots__ = (
         "_arrived", "_ended", "_ending", "_moved", "_mux", "_news", "_unacknowledged", "_waits", "code",
-        "head", "number", "on_lost", "queued", "refusal", "whole",
+        "head", "number", "on_lost", "on_news", "queued", "refusal", "whole",
     )  # fmt: skip
 
     def __init__(self, mux: "Mux", number: int) -> None:
@@ -87,6 +89,7 @@ class Lane:
         self._moved = trio.lowlevel.ParkingLot()
         self.head: ResponseHead | None = None
         self.on_lost: Callable[[], None] | None = None
+        self.on_news: Taker | None = None
         self.queued = False
         self.whole = False
         self.code: int | None = None
@@ -103,21 +106,36 @@ class Lane:
             LaneReset: it will not become whole.
             HttpError: the wire refused the request.
         """
+        self.used()
+        while (data := self.receive_now()) is None:
+            await self._news.park()
+        return data
+
+    def receive_now(self) -> bytes | None:
+        """Return the bytes of the body that came; None where nothing did. Else as `receive`."""
+        if self._arrived:
+            data = b"".join(self._arrived)
+            self._arrived.clear()
+            self._unacknowledged = len(data)
+            return data
+        if self.refusal is not None:
+            raise self.refusal
+        if self.whole:
+            return b""
+        if self.code is not None:
+            raise LaneReset(self.code)
+        return None
+
+    def used(self) -> None:
+        """Let the peer send as much anew as was returned last."""
         if self._unacknowledged:
             self._mux.acknowledge(self.number, self._unacknowledged)
             self._unacknowledged = 0
-        while not self._arrived:
-            if self.refusal is not None:
-                raise self.refusal
-            if self.whole:
-                return b""
-            if self.code is not None:
-                raise LaneReset(self.code)
-            await self._news.park()
-        data = b"".join(self._arrived)
-        self._arrived.clear()
-        self._unacknowledged = len(data)
-        return data
+
+    @property
+    def at_end(self) -> bool:
+        """Whether all of the body was received."""
+        return self.whole and not self._arrived
 
     async def news(self) -> None:
         """Return when something came, or the stream is no more."""
@@ -138,7 +156,12 @@ class Lane:
                 self.head = event
             case RequestHead():
                 raise AssertionError("a request has a lane of its own")
+        self._tell()
+
+    def _tell(self) -> None:
         self._news.unpark_all()
+        if self.on_news is not None:
+            self.on_news()
 
     def lose(self, code: int) -> None:
         """Learn that the stream is no more."""
@@ -147,7 +170,7 @@ class Lane:
             if self.on_lost is not None:
                 self.on_lost()
         self._waits = b""
-        self._news.unpark_all()
+        self._tell()
         self._moved.unpark_all()
 
     # -- what goes

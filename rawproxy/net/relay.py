@@ -1,21 +1,49 @@
 """The loop a reply's bytes go round.
 
-Layer: net. One task a stream. No queue and no second task on the path: backpressure is "the next
-read waits for the last write", so a slow client slows its upstream instead of filling memory.
+Layer: net. No queue and no second task on the path: backpressure is "the next read waits for the last
+write", so a slow client slows its upstream instead of filling memory. Where a source can be read by
+the pump, its exchange's task sleeps, and only what has to wait wakes it; else the task reads itself.
+Both do the same with each read: `_Flow.carry`.
 """
 
 from typing import Protocol
 
+import outcome
 import trio
+from trio.lowlevel import Abort
 
 from rawproxy.dialects.pipe import Pipe
 from rawproxy.gateway.liveness import Clocks
+from rawproxy.net.pump import Taker
 
 __all__ = ["Sink", "Source", "relay"]
 
 
 class Source(Protocol):
-    """An upstream reply's body."""
+    """An upstream reply's body.
+
+    Attributes:
+        ended: it was read to its end, which may have come together with its last bytes.
+    """
+
+    ended: bool
+
+    @property
+    def pumped(self) -> bool:
+        """Whether `take` calls back."""
+        ...
+
+    def take(self, taker: Taker | None) -> None:
+        """Call `taker` each time that `receive_now` may have something; None: nobody any more."""
+        ...
+
+    def receive_now(self) -> bytes | None:
+        """Return what is there: None where nothing came, b"" at the end. UpstreamError."""
+        ...
+
+    def used(self) -> None:
+        """Learn that what was received last has gone on: its sender may send as much anew."""
+        ...
 
     async def receive(self) -> bytes:
         """Return the bytes of one read; b"" at the end. UpstreamError."""
@@ -40,24 +68,88 @@ async def relay(source: Source, pipe: Pipe, sink: Sink, clocks: Clocks) -> None:
     Returns when the last read has been handed to the kernel. What the end of the bytes means is
     for the exchange to say: the pipe is not closed here.
     """
-    if not _goes_on(pipe, clocks):  # its Stop came with the first output
+    flow = _Flow(source, pipe, sink, clocks)
+    if not flow.goes_on():  # its Stop came with the first output
+        return
+    if source.pumped:
+        while await flow.pumped():
+            await sink.flush()
+            source.used()
+            if source.ended or not flow.goes_on():
+                return
         return
     while data := await source.receive():
-        clocks.heard(trio.current_time())
-        parts = pipe.feed(data)
-        done = not parts or sink.push(parts)
+        done = flow.carry(data)
         # A client that stops reading costs what it was sent once, not each form of it.
-        del data, parts
+        del data
         if not done:
             await sink.flush()
-        if not _goes_on(pipe, clocks):
+        if not flow.goes_on():
             return
 
 
-def _goes_on(pipe: Pipe, clocks: Clocks) -> bool:
-    """Return whether more of the upstream is wanted; after Stop only for a while."""
-    if pipe.broken:
-        return False
-    if pipe.tally.whole:
-        clocks.whole(trio.current_time())
-    return True
+class _Flow:
+    """One reply on its way."""
+
+    __slots__ = ("_blocked", "_clocks", "_pipe", "_sink", "_source", "_task")
+
+    def __init__(self, source: Source, pipe: Pipe, sink: Sink, clocks: Clocks) -> None:
+        self._source = source
+        self._pipe = pipe
+        self._sink = sink
+        self._clocks = clocks
+        self._task: trio.lowlevel.Task | None = None  # sleeps while the pump carries
+        self._blocked = False
+
+    def carry(self, data: bytes) -> bool:
+        """Take one read through the pipe to the kernel; False when some of it waits there."""
+        self._clocks.heard(trio.current_time())
+        parts = self._pipe.feed(data)
+        return not parts or self._sink.push(parts)
+
+    def goes_on(self) -> bool:
+        """Return whether more of the upstream is wanted; after Stop only for a while."""
+        if self._pipe.broken:
+            return False
+        if self._pipe.tally.whole:
+            self._clocks.whole(trio.current_time())
+        return True
+
+    async def pumped(self) -> bool:
+        """Have the pump carry until the reply is over, or the sink full: True then."""
+        self._blocked = False
+        if self._advance():  # what came with the head waits in the source
+            self._task = trio.lowlevel.current_task()
+            self._source.take(self._on_ready)
+            await trio.lowlevel.wait_task_rescheduled(self._abort)
+        return self._blocked
+
+    def _on_ready(self) -> None:
+        try:
+            if self._advance():
+                return
+            result: outcome.Outcome[None] = outcome.Value(None)
+        except Exception as error:
+            result = outcome.Error(error)
+        task, self._task = self._task, None
+        self._source.take(None)
+        assert task is not None
+        trio.lowlevel.reschedule(task, result)
+
+    def _advance(self) -> bool:
+        """Carry what is there; return whether the pump goes on with it."""
+        data = self._source.receive_now()
+        if data is None:
+            return True
+        if not data:
+            return False
+        if not self.carry(data):
+            self._blocked = True
+            return False
+        self._source.used()
+        return self.goes_on() and not self._source.ended
+
+    def _abort(self, _: object) -> Abort:
+        self._source.take(None)
+        self._task = None
+        return Abort.SUCCEEDED

@@ -16,7 +16,6 @@ from rawproxy.errors import HttpError
 from rawproxy.gateway.limits import Limits
 from rawproxy.gateway.liveness import Clocks
 from rawproxy.gateway.room import Room
-from rawproxy.net.watch import Watcher
 from rawproxy.wire.http import Fields, RequestHead
 
 __all__ = ["ClientGone", "Handler", "Out", "Refuse", "Request", "Response", "Serving"]
@@ -100,7 +99,7 @@ class Response(ABC):
         """Return the bytes of the last of the body, and of its end."""
 
     @abstractmethod
-    def watch(self, watcher: Watcher, left: Callable[[], None]) -> None:
+    def watch(self, left: Callable[[], None]) -> None:
         """Call `left` when the client has left, until `unwatch`."""
 
     @abstractmethod
@@ -177,7 +176,7 @@ class Response(ABC):
         return self._head(status, [*fields, *self.extra]) + self._framed(parts)
 
     def _push(self, data: bytes) -> None:
-        with suppress(ClientGone):  # the watcher finds out
+        with suppress(ClientGone):  # reading finds out
             self._put(data)
 
     async def _send(self, data: bytes) -> None:

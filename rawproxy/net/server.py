@@ -23,7 +23,6 @@ from rawproxy.gateway.liveness import Clocks
 from rawproxy.gateway.record import Record
 from rawproxy.net.drive import Run, Sweeper
 from rawproxy.net.response import Request, Response
-from rawproxy.net.watch import Watcher
 from rawproxy.wire.fields import get
 from rawproxy.wire.http import Fields, RequestHead
 
@@ -51,7 +50,6 @@ class Server:
         setup: the configuration.
         keep: takes the record of each exchange.
         sweeper: looks at the clocks.
-        watcher: looks whether clients are still there.
     """
 
     def __init__(
@@ -59,12 +57,10 @@ class Server:
         setup: Setup,
         keep: Callable[[Record], None],
         sweeper: Sweeper,
-        watcher: Watcher,
     ) -> None:
         self.setup = setup
         self._keep = keep
         self._sweeper = sweeper
-        self._watcher = watcher
         self._numbers = itertools.count(1)
         self.upstreams = sweeper.upstreams
 
@@ -111,7 +107,7 @@ class Server:
         timing = site.timing
         run = Run(
             Exchange(site, ask, now), response, self.upstreams,
-            Clocks(timing, site.limits.write_seconds, now), self._watcher,
+            Clocks(timing, site.limits.write_seconds, now),
             finish_seconds=timing.finish_seconds if timing.on_client_gone == "finish" else 0.0,
         )  # fmt: skip
         self._sweeper.runs.add(run)

@@ -29,6 +29,7 @@ from rawproxy.gateway.attempt import Attempt
 from rawproxy.gateway.liveness import Clocks
 from rawproxy.gateway.providers import TlsFiles, Upstream
 from rawproxy.net.conn import SCARCE, Conn, tune
+from rawproxy.net.pump import Pump, Taker
 from rawproxy.net.resolve import Resolver
 from rawproxy.net.upstream_http2 import Http2Link, NotProcessed
 from rawproxy.wire.http import Body, End, Fields, HttpEvent, RequestHead, ResponseHead
@@ -79,6 +80,23 @@ class Reply(Protocol):
     status: int
     fields: Fields
     ended: bool
+
+    @property
+    def pumped(self) -> bool:
+        """Whether `take` calls back."""
+        ...
+
+    def take(self, taker: Taker | None) -> None:
+        """Call `taker` each time that `receive_now` may have something; None: nobody any more."""
+        ...
+
+    def receive_now(self) -> bytes | None:
+        """Return the body bytes that are there; None where nothing came. Else as `receive`."""
+        ...
+
+    def used(self) -> None:
+        """Learn that what was received last has gone on: the upstream may send as much anew."""
+        ...
 
     async def receive(self) -> bytes:
         """Return the body bytes of one read; b"" at its end.
@@ -167,6 +185,17 @@ class _Http1Link:
             data = await self.conn.receive()
         except (OSError, WireError) as error:
             raise UpstreamCut("the upstream's connection broke") from error
+        return self._events(data)
+
+    def read_now(self) -> list[HttpEvent] | None:
+        """Return the events of one read; None where nothing came."""
+        try:
+            data = self.conn.receive_now()
+        except (OSError, WireError) as error:
+            raise UpstreamCut("the upstream's connection broke") from error
+        return None if data is None else self._events(data)
+
+    def _events(self, data: bytes) -> list[HttpEvent]:
         try:
             return self.reader.feed(data) if data else self.reader.close()
         except HttpError as error:
@@ -187,21 +216,46 @@ class _Http1Link:
 class _Http1Reply:
     """See `Reply`."""
 
+    __slots__ = ("_events", "_link", "ended", "fields", "pumped", "status")
+
     def __init__(self, link: _Http1Link, head: ResponseHead, rest: list[HttpEvent]) -> None:
         self._link = link
         self._events = rest
         self.status = head.status
         self.fields: Fields = head.fields
         self.ended = False
+        self.pumped = link.conn.pumped
+
+    def take(self, taker: Taker | None) -> None:
+        if taker is None:
+            self._link.conn.leave()
+        else:
+            self._link.conn.take(taker)
+
+    def receive_now(self) -> bytes | None:
+        if self.ended:
+            return b""
+        events = self._events or self._link.read_now()
+        if events is None:
+            return None
+        return self._data(events)
+
+    def used(self) -> None:
+        """The kernel knows by what was read."""
 
     async def receive(self) -> bytes:
         while not self.ended:
             events = self._events or await self._link.read()
-            self._events = []
-            self.ended = bool(events) and isinstance(events[-1], End)
-            if found := b"".join([event.data for event in events if isinstance(event, Body)]):
+            if (found := self._data(events)) is not None:
                 return found
         return b""
+
+    def _data(self, events: list[HttpEvent]) -> bytes | None:
+        """Return the bytes of `events`; None where there are none, and more will come."""
+        self._events = []
+        self.ended = bool(events) and isinstance(events[-1], End)
+        data = b"".join([event.data for event in events if isinstance(event, Body)])
+        return data if data or self.ended else None
 
     def release(self) -> None:
         self._link.release(ended=self.ended)
@@ -212,10 +266,12 @@ class Upstreams:
 
     Args:
         resolver: names to addresses.
+        pump: looks at the connections.
     """
 
-    def __init__(self, resolver: Resolver | None = None) -> None:
+    def __init__(self, resolver: Resolver | None = None, pump: Pump | None = None) -> None:
         self._resolver = resolver or Resolver()
+        self._pump = pump
         self._idle: dict[Place, deque[_Http1Link]] = {}
         self._shared: dict[Place, list[Http2Link]] = {}
         self._speaks: dict[Place, str] = {}  # what was agreed on there last: "h2" or "http/1.1"
@@ -321,7 +377,8 @@ class Upstreams:
             patience = ADDRESS_SECONDS if at < len(addresses) else math.inf
             with trio.move_on_after(patience):
                 try:
-                    return Conn(await _connected(family, (address, place.port)), address)
+                    sock = await _connected(family, (address, place.port))
+                    return Conn(sock, address, self._pump)
                 except OSError as error:
                     why = error
         raise _unreachable(why) from why

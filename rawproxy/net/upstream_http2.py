@@ -14,6 +14,7 @@ from rawproxy.errors import HttpError, UpstreamCut, UpstreamError, UpstreamNonse
 from rawproxy.gateway.liveness import Clocks
 from rawproxy.net.conn import UNACKNOWLEDGED_SECONDS, Conn
 from rawproxy.net.mux import CANCEL, LOST, REFUSED_STREAM, Lane, LaneReset, Mux
+from rawproxy.net.pump import Taker
 from rawproxy.wire.http import Fields, RequestHead
 from rawproxy.wire.http1 import Limits
 from rawproxy.wire.http2 import Http2Client, Refused
@@ -48,6 +49,28 @@ class Http2Reply:
         self.status = lane.head.status
         self.fields: Fields = lane.head.fields
         self.ended = False
+
+    @property
+    def pumped(self) -> bool:
+        """Whether `take` calls back."""
+        return self._link.pumped
+
+    def take(self, taker: Taker | None) -> None:
+        """Call `taker` each time that `receive_now` may have something; None: nobody any more."""
+        self._lane.on_news = taker
+
+    def receive_now(self) -> bytes | None:
+        """Return the body bytes that are there; None where nothing came. Else as `receive`."""
+        try:
+            data = self._lane.receive_now()
+        except (LaneReset, HttpError) as error:
+            raise _as_upstream_error(error, begun=True) from error
+        self.ended = self._lane.at_end
+        return data
+
+    def used(self) -> None:
+        """Learn that what was received last has gone on: the upstream may send as much anew."""
+        self._lane.used()
 
     async def receive(self) -> bytes:
         """Return the body bytes that came; b"" at its end.
@@ -99,6 +122,11 @@ class Http2Link:
     @staticmethod
     def _never(number: int, event: RequestHead | Refused) -> None:
         """Nothing that begins with the upstream is wanted: pushes are switched off."""
+
+    @property
+    def pumped(self) -> bool:
+        """Whether a reply on it is relayed without a task."""
+        return self._mux.conn.pumped
 
     @property
     def has_room(self) -> bool:

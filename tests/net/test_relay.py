@@ -1,5 +1,7 @@
 """The byte loop, with a source and a sink that are lists."""
 
+from collections.abc import Iterator
+
 import pytest
 import trio
 
@@ -7,21 +9,49 @@ from rawproxy.dialects.events import Fail, Stop
 from rawproxy.dialects.tally import Tally
 from rawproxy.errors import UpstreamCut, UpstreamError
 from rawproxy.gateway.liveness import Clocks, Due, Timing
+from rawproxy.net.pump import Taker
 from rawproxy.net.relay import relay
 
 
 class Reads:
-    """An upstream's body: reads in order; an error among them is raised."""
+    """An upstream's body: reads in order; an error among them is raised, and None is no news."""
 
-    def __init__(self, *reads: bytes | UpstreamError) -> None:
+    def __init__(self, *reads: bytes | UpstreamError | None) -> None:
         self.left = list(reads)
+        self.pumped = self.ended = False
+        self.used_times = 0
+        self._taker: Taker | None = None
 
     async def receive(self) -> bytes:
-        await trio.lowlevel.checkpoint()
+        while True:
+            await trio.lowlevel.checkpoint()
+            if (read := self.receive_now()) is not None:
+                return read
+
+    def receive_now(self) -> bytes | None:
         read = self.left.pop(0) if self.left else b""
         if isinstance(read, UpstreamError):
             raise read
+        # As a socket's: an end that came with the last bytes is told by nothing that comes later.
+        self.ended = not self.left
         return read
+
+    def used(self) -> None:
+        self.used_times += 1
+
+    def take(self, taker: Taker | None) -> None:
+        self._taker = taker
+        self._soon()
+
+    def _soon(self) -> None:
+        if self._taker is not None:
+            trio.lowlevel.current_trio_token().run_sync_soon(self._ready)
+
+    def _ready(self) -> None:
+        assert not self.ended
+        if self._taker is not None:
+            self._taker()
+            self._soon()
 
 
 class Writes:
@@ -63,14 +93,27 @@ class Upper:
     fail = keepalive = close
 
 
+@pytest.fixture(params=[False, True], autouse=True, ids=["task", "pump"])
+def pumped(request: pytest.FixtureRequest) -> Iterator[bool]:
+    """Every test runs with a task that reads, and with the pump."""
+    global moves
+    moves = request.param
+    yield moves
+    moves = False
+
+
+moves = False
+
+
 async def run(source: Reads, pipe: Upper) -> tuple[list[bytes], Clocks]:
+    source.pumped = moves
     sink, clocks = Writes(), Clocks(Timing(), 30.0, trio.current_time())
     await relay(source, pipe, sink, clocks)  # type: ignore[arg-type]
     return sink.got, clocks
 
 
 async def test_reads_go_through_the_pipe_in_order() -> None:
-    got, clocks = await run(Reads(b"a", b" ", b"bc"), Upper())
+    got, clocks = await run(Reads(b"a", None, b" ", None, None, b"bc"), Upper())
     assert got == [b"A", b"BC"]
     assert clocks.due(trio.current_time() + 179) is None
     assert clocks.due(trio.current_time() + 181) is Due.SILENCE
@@ -98,3 +141,21 @@ async def test_after_a_told_failure_nothing_is_read() -> None:
 async def test_an_upstreams_error_is_the_callers() -> None:
     with pytest.raises(UpstreamCut):
         await run(Reads(b"a", UpstreamCut("cut")), Upper())
+
+
+async def test_what_was_used_is_told_after_it_went_on() -> None:
+    source = Reads(None, b"a", b"b", b"c")
+    await run(source, Upper())
+    assert source.used_times == (3 if source.pumped else 0)
+
+
+async def test_a_cancel_ends_it(*, pumped: bool) -> None:
+    class Endless(Reads):
+        def receive_now(self) -> None:
+            return None
+
+    source = Endless()
+    with trio.move_on_after(0.01):
+        await run(source, Upper())
+    assert source._taker is None
+    assert source.pumped is pumped

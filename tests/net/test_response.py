@@ -5,7 +5,6 @@ import trio
 from trio.testing import MockClock
 
 from rawproxy.net.response import ClientGone, Response
-from rawproxy.net.watch import Watcher
 from rawproxy.wire.http import Fields, RequestHead
 
 
@@ -50,7 +49,7 @@ class Plain(Response):
     def _last(self, parts: list[bytes]) -> bytes:
         return b"".join(parts) + b"."
 
-    def watch(self, watcher: Watcher, left: Callable[[], None]) -> None:
+    def watch(self, left: Callable[[], None]) -> None:
         raise AssertionError("nobody waits here")
 
     def unwatch(self) -> None:

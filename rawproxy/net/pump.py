@@ -1,0 +1,139 @@
+"""One task that looks at all sockets: what is ready is handled by plain calls, at a third of a task's cost.
+
+Layer: net. trio wakes the pump once for everything that is ready at a time; a socket stays registered
+with the kernel for as long as it is open. A `Taker` is called for it and never waits: it reads, feeds
+and sends, notes that a client has left, or wakes the task that has to wait for something.
+Source: https://man7.org/linux/man-pages/man7/epoll.7.html (level-triggered).
+"""
+
+import logging
+import select
+import selectors
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import trio
+from trio.lowlevel import Abort
+
+__all__ = ["BATCH", "Pump", "Taker"]
+
+_log = logging.getLogger("rawproxy")
+
+PAUSE_SECONDS = 0.1
+"""After a fault of ours, so that one that stays does not take all the time there is."""
+
+BATCH = 256
+"""Sockets that are handled before other tasks have their turn."""
+
+Taker = Callable[[], None]
+"""Takes what there is to read on a socket; has not to raise."""
+
+
+class _Selector:
+    """`select.epoll` as far as it is used, for systems that do not have it."""
+
+    def __init__(self) -> None:
+        self._selector: Any = selectors.DefaultSelector()
+        self.fileno, self.close = self._selector.fileno, self._selector.close
+        self.unregister = self._selector.unregister
+
+    def register(self, fd: int, _: int, /) -> None:
+        self._selector.register(fd, selectors.EVENT_READ)
+
+    def poll(self, timeout: float, maxevents: int, /) -> list[tuple[int, int]]:
+        return [(key.fd, events) for key, events in self._selector.select(timeout)[:maxevents]]
+
+
+_READ = getattr(select, "EPOLLIN", selectors.EVENT_READ)
+
+
+class Pump:
+    """Calls the taker of each descriptor that has something to read, an end or an error.
+
+    Args:
+        moves: whether replies are relayed in it and reads waited for. False leaves both to trio, with
+            a task for each: slower, and the same in everything else. Then it only watches.
+    """
+
+    def __init__(self, *, moves: bool = True) -> None:
+        self.moves = moves
+        self._poll: Any = select.epoll() if hasattr(select, "epoll") else _Selector()
+        self._takers: dict[int, Taker] = {}
+        self._registered: set[int] = set()
+        self._over = False
+
+    def __len__(self) -> int:
+        return len(self._takers)
+
+    def take(self, fd: int, taker: Taker) -> None:
+        """Call `taker` each time that there is something to read, until `leave` or `forget`."""
+        self._takers[fd] = taker
+        if fd not in self._registered and not self._over:
+            self._poll.register(fd, _READ)
+            self._registered.add(fd)
+
+    def leave(self, fd: int) -> None:
+        """Call nobody for it any more; harmless where nobody was."""
+        # It stays registered: the next taker mostly comes before the next byte.
+        self._takers.pop(fd, None)
+
+    def forget(self, fd: int) -> None:
+        """Learn that a descriptor is about to be closed. Whoever waits for it is called once more."""
+        if fd in self._registered:
+            self._unregister(fd)
+        taker = self._takers.pop(fd, None)
+        if taker is not None:
+            taker()
+
+    async def readable(self, fd: int) -> None:
+        """Return when there is something to read, or the descriptor is about to be closed."""
+        task = trio.lowlevel.current_task()
+
+        def wake() -> None:
+            self._takers.pop(fd, None)
+            trio.lowlevel.reschedule(task)
+
+        def abort(_: object) -> Abort:
+            self._takers.pop(fd, None)
+            return Abort.SUCCEEDED
+
+        self.take(fd, wake)
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        failed = False
+        try:
+            while True:
+                try:
+                    if failed:
+                        await trio.sleep(PAUSE_SECONDS)
+                    failed = False
+                    await self._look()
+                except Exception:  # without it everybody would wait for ever
+                    _log.exception("the pump pauses: a fault of ours")
+                    failed = True
+        finally:
+            self._over = True
+            self._registered.clear()
+            self._poll.close()
+
+    async def _look(self) -> None:
+        while True:
+            await trio.lowlevel.wait_readable(self._poll)
+            for fd, _ in self._poll.poll(0, BATCH):
+                taker = self._takers.get(fd)
+                if taker is None:
+                    # The kernel would tell it again and again.
+                    self._unregister(fd)
+                    continue
+                try:
+                    taker()
+                except Exception:  # a bug of ours with one socket; the others go on
+                    _log.exception("a socket's taker")
+
+    def _unregister(self, fd: int) -> None:
+        self._registered.discard(fd)
+        with suppress(OSError, KeyError):  # it is closed already
+            self._poll.unregister(fd)

@@ -1,0 +1,215 @@
+"""The task that looks at all sockets."""
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+import trio.testing
+
+from rawproxy.net import pump as module
+from rawproxy.net.conn import Conn
+from rawproxy.net.pump import Pump
+
+Ends = tuple[Pump, Conn, socket.socket]
+
+
+@asynccontextmanager
+async def pumping(*, moves: bool = True) -> AsyncIterator[Ends]:
+    """A pump that runs, a connection of it, and that one's other end."""
+    pump = Pump(moves=moves)
+    here, there = socket.socketpair()
+    conn = Conn(here, pump=pump)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pump.run)
+        yield pump, conn, there
+        nursery.cancel_scope.cancel()
+    conn.close()
+    there.close()
+
+
+async def settle() -> None:
+    """Return when the kernel's news were told."""
+    await trio.testing.wait_all_tasks_blocked(0.01)
+
+
+async def test_it_tells_what_came_until_nobody_wants_to_know() -> None:
+    async with pumping() as (pump, conn, there):
+        seen: list[bytes | None] = []
+        conn.take(lambda: seen.append(conn.receive_now()))
+        assert len(pump) == 1
+        await trio.testing.wait_all_tasks_blocked()
+        assert not seen
+        for word in (b"one", b"two"):
+            there.send(word)
+            await settle()
+        assert seen == [b"one", b"two"]
+        conn.leave()
+        conn.leave()  # once is enough
+        assert not len(pump)
+        there.send(b"three")
+        await settle()
+        assert seen == [b"one", b"two"]
+        assert await conn.receive() == b"three"
+
+
+async def test_what_nobody_takes_is_told_once_and_again_to_who_comes_later() -> None:
+    async with pumping() as (pump, conn, there):
+        conn.take(lambda: None)
+        conn.leave()
+        there.send(b"x")
+        await settle()
+        assert not pump._registered
+        seen: list[bytes | None] = []
+        conn.take(lambda: seen.append(conn.receive_now()))
+        await settle()
+        assert seen == [b"x"]
+        conn.leave()
+
+
+async def test_it_tells_an_end() -> None:
+    async with pumping() as (_, conn, there):
+        ended = trio.Event()
+
+        def ready() -> None:
+            assert conn.receive_now() == b""
+            conn.leave()
+            ended.set()
+
+        conn.take(ready)
+        there.shutdown(socket.SHUT_WR)
+        with trio.fail_after(5):
+            await ended.wait()
+
+
+async def test_a_fault_with_one_socket_is_nobody_elses(caplog: pytest.LogCaptureFixture) -> None:
+    async with pumping() as (pump, conn, there):
+        here, far = socket.socketpair()
+        other = Conn(here, pump=pump)
+        seen: list[bytes | None] = []
+
+        def broken() -> None:
+            conn.leave()
+            raise RuntimeError("ours")
+
+        conn.take(broken)
+        other.take(lambda: seen.append(other.receive_now()))
+        there.send(b"x")
+        far.send(b"y")
+        await settle()
+        assert seen == [b"y"]
+        assert "a socket's taker" in caplog.text
+        other.leave()
+        other.close()
+        far.close()
+
+
+async def test_a_fault_of_its_own_pauses_it_and_no_more(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, autojump_clock: object
+) -> None:
+    async with pumping() as (pump, conn, there):
+        real, polls = pump._poll, []
+
+        class Once:
+            """A poll that fails the first time."""
+
+            fileno, close = real.fileno, real.close
+            register, unregister = real.register, real.unregister
+
+            def poll(self, timeout: float, most: int) -> list[tuple[int, int]]:
+                polls.append(timeout)
+                if len(polls) == 1:
+                    raise RuntimeError("ours")
+                found: list[tuple[int, int]] = real.poll(timeout, most)
+                return found
+
+        monkeypatch.setattr(pump, "_poll", Once())
+        there.send(b"x")
+        assert await conn.receive() == b"x"
+        assert len(polls) > 1
+        assert "the pump pauses" in caplog.text
+
+
+@pytest.mark.parametrize("moves", [True, False])
+async def test_a_read_that_is_cancelled_takes_nothing(*, moves: bool) -> None:
+    async with pumping(moves=moves) as (pump, conn, there):
+        with trio.move_on_after(0):
+            await conn.receive()
+        assert not len(pump)
+        there.send(b"x")
+        assert await conn.receive() == b"x"
+
+
+async def test_a_close_wakes_who_reads() -> None:
+    async with pumping() as (pump, conn, _):
+        failed: list[OSError] = []
+
+        async def read() -> None:
+            try:
+                await conn.receive()
+            except OSError as error:
+                failed.append(error)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            await trio.testing.wait_all_tasks_blocked()
+            conn.close()
+        assert len(failed) == 1
+        assert not len(pump)
+        assert not pump._registered
+
+
+async def test_a_descriptor_that_is_used_again_is_looked_at_again() -> None:
+    async with pumping() as (pump, conn, there):
+        conn.take(lambda: None)
+        conn.leave()
+        conn.close()
+        there.close()
+        here, there = socket.socketpair()  # mostly with the same number
+        again = Conn(here, pump=pump)
+        there.send(b"x")
+        with trio.fail_after(5):
+            assert await again.receive() == b"x"
+        again.close()
+        there.close()
+
+
+async def test_more_than_a_batch_is_told_too() -> None:
+    async with pumping() as (pump, _, _):
+        pairs = [socket.socketpair() for _ in range(module.BATCH + 1)]
+        conns = [Conn(here, pump=pump) for here, _ in pairs]
+        seen: list[bytes | None] = []
+        for conn in conns:
+            conn.take(lambda conn=conn: seen.append(conn.receive_now()))  # type: ignore[misc]
+        for _, there in pairs:
+            there.send(b"x")
+        await settle()
+        assert seen == [b"x"] * len(pairs)
+        for conn, (_, there) in zip(conns, pairs, strict=True):
+            conn.leave()
+            conn.close()
+            there.close()
+
+
+async def test_without_epoll_it_does_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("select.epoll")
+    async with pumping() as (pump, conn, there):
+        assert type(pump._poll) is module._Selector
+        there.send(b"x")
+        assert await conn.receive() == b"x"
+        there.send(b"y")
+        await settle()
+        assert not pump._registered  # nobody takes it
+        assert await conn.receive() == b"y"
+
+
+async def test_after_its_end_nobody_is_called() -> None:
+    async with pumping() as (pump, conn, there):
+        pass
+    called: list[int] = []
+    pump.take(there.fileno(), lambda: called.append(1))
+    pump.leave(there.fileno())
+    assert not pump._registered
+    assert not called
+    assert conn.closed
