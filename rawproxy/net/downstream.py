@@ -3,6 +3,7 @@
 Layer: net. HTTP/1.1, one request at a time; requests that were pipelined wait their turn.
 """
 
+import math
 from collections.abc import Callable
 
 import trio
@@ -144,7 +145,7 @@ class Downstream:
             HeadLimits(limits.head_bytes, limits.head_fields, limits.body_bytes)
         )
         self._events: list[HttpEvent] = []
-        self._idle_scope: trio.CancelScope | None = None  # while it waits for a request
+        self._patience = trio.CancelScope()  # its deadline is inf while we are the ones to act
         self._idle_since = trio.current_time()
         self._draining = False
         self._response: Http1Response | None = None
@@ -154,11 +155,16 @@ class Downstream:
     async def serve(self) -> None:
         """Serve requests until one side closes."""
         try:
-            while await self._one():
-                self._lingers = False
-                self._idle_since = trio.current_time()
-                if self._reader.buffered:  # the next request is here already: others come first
-                    await trio.lowlevel.checkpoint()
+            with self._patience:
+                while await self._one():
+                    self._lingers = False
+                    self._idle_since = trio.current_time()
+                    if self._reader.buffered:  # the next request is here already: others come first
+                        await trio.lowlevel.checkpoint()
+            if self._patience.cancelled_caught and not self._reader.idle:
+                seconds = self._limits.head_seconds
+                message = f"no whole request head within {seconds:g} s"
+                await self._answer_broken(HttpError(message, status=408))
             if self._lingers:
                 await self.conn.linger(LINGER_SECONDS)
         except (ClientGone, OSError):
@@ -171,8 +177,8 @@ class Downstream:
         self._draining = True
         if self._response is not None and not self._response.begun:
             self._response.keep_alive = False
-        if self._idle_scope is not None:
-            self._idle_scope.deadline = self._idle_until()
+        if self._idles:
+            self._patience.deadline = self._idle_until()
 
     def _idle_until(self) -> float:
         seconds = self._limits.idle_seconds
@@ -187,7 +193,6 @@ class Downstream:
                 request = await self._request(share)
             except HttpError as error:
                 await self._answer_broken(error)
-                self._lingers = True
                 return False
             self._served += 1
             if request is None:
@@ -205,31 +210,32 @@ class Downstream:
         head = await self._head()
         if head is None:
             return None
-        if self._reader.wants_continue and not self._ended():
-            await self.conn.send(CONTINUE)
-        body = await collect(self._piece, self._limits, share)
+        if self._ended():  # it came with its body
+            body = b"".join([event.data for event in self._events if isinstance(event, Body)])
+            share.take(len(body))
+            del self._events[:-1]
+        else:
+            if self._reader.wants_continue:
+                await self.conn.send(CONTINUE)
+            body = await collect(self._piece, self._limits, share)
         return Request(head, body, self.conn.peer)
 
+    @property
+    def _idles(self) -> bool:
+        return self._reader.idle and not self._events and self._patience.deadline < math.inf
+
     async def _head(self) -> RequestHead | None:
-        limits = self._limits
-        with trio.CancelScope() as scope:
-            if self._reader.idle and not self._events:
-                self._idle_scope = scope
-                scope.deadline = self._idle_until()
-                try:
-                    if not await self._more():
-                        return None
-                finally:
-                    self._idle_scope = None
+        if self._reader.idle and not self._events:
+            self._patience.deadline = self._idle_until()
+            if not await self._more():
+                return None
+        if not self._events:
             # Its first byte is here. From now on the client is in debt.
-            scope.deadline = trio.current_time() + limits.head_seconds
+            self._patience.deadline = trio.current_time() + self._limits.head_seconds
             while not self._events:
                 if not await self._more():
                     raise HttpError("the connection ended inside a request head")
-        if scope.cancelled_caught:
-            if self._reader.idle:
-                return None
-            raise HttpError(f"no whole request head within {limits.head_seconds:g} s", status=408)
+        self._patience.deadline = math.inf
         head = self._events.pop(0)
         assert isinstance(head, RequestHead)
         return head
@@ -258,6 +264,8 @@ class Downstream:
         return True
 
     async def _answer_broken(self, error: HttpError) -> None:
+        self._patience.deadline = math.inf
+        self._lingers = True
         # Where the head could not be read, its path is not known either.
         head = self._reader.head or RequestHead(b"GET", b"/", [])
         await self._serving.refuse(error, head, self._respond(head, keep_alive=False))

@@ -5,6 +5,7 @@ scope: cancelling it *is* the handling of a client that left.
 """
 
 import logging
+import math
 from contextlib import aclosing
 from typing import assert_never
 
@@ -71,10 +72,13 @@ class Run:
         self._upstreams = upstreams
         self._clocks = clocks
         self._finish_seconds = finish_seconds
-        self._scope = trio.CancelScope()  # the whole exchange
-        self._attempt_scope: trio.CancelScope | None = None
-        self._late: Due | str | None = None  # why the attempt's scope was cancelled
-        self._outcome: Outcome | None = None  # why the whole scope was
+        self._scope = (
+            trio.CancelScope()
+        )  # of all there is to wait for; another one after an interruption
+        self._until = math.inf  # a client that left is not waited for longer
+        self._attempting = False
+        self._late: Due | str | None = None  # why an attempt was interrupted
+        self._outcome: Outcome | None = None  # why all of it was
         self._unclean = False  # the body has to end as no framing promised
         self._ended = False
         response.clocks = clocks
@@ -82,16 +86,9 @@ class Run:
     async def run(self) -> None:
         """Run the exchange to its end."""
         try:
-            with self._scope:
-                try:
-                    self._response.watch(self._on_left)
-                    await self._steps()
-                except ClientGone:
-                    self._outcome = "client_gone"
-                except Exception:
-                    # A bug of ours. It costs this exchange, and no other one.
-                    _log.exception("exchange %s", self._exchange.ask.id)
-                    await self._crash()
+            step = await self._uninterrupted(None)
+            while step is not None:
+                step = await self._uninterrupted(step)
         finally:
             self._response.unwatch()
         if self._outcome == "client_gone" and self._response.flushed and self._exchange.on_left():
@@ -120,7 +117,26 @@ class Run:
 
     # -- steps
 
-    async def _steps(self) -> None:
+    async def _uninterrupted(self, step: Step | None) -> Step | None:
+        """Do what comes, from `step` on or from the start; return what an interruption makes of it."""
+        self._late = None
+        self._scope = trio.CancelScope(deadline=self._until)
+        with self._scope:
+            try:
+                if step is None:
+                    self._response.watch(self._on_left)
+                    step = await self._start()
+                return await self._steps(step)
+            except ClientGone:
+                self._outcome = "client_gone"
+            except Exception:
+                # A bug of ours. It costs this exchange, and no other one.
+                _log.exception("exchange %s", self._exchange.ask.id)
+                await self._crash()
+        interrupted = self._scope.cancelled_caught and self._outcome is None
+        return self._on_late() if interrupted else None
+
+    async def _start(self) -> Step:
         exchange = self._exchange
         if len(exchange.ask.body) > LARGE_BODY:
             # Reading it may take longer than everybody else may wait.
@@ -129,7 +145,11 @@ class Run:
         else:
             step = exchange.start(trio.current_time())
         self._clocks.streams = exchange.ask.stream
-        while not isinstance(step, Done):
+        return step
+
+    async def _steps(self, step: Step) -> Step | None:
+        """Do `step` and what follows; return what was next when an interruption came too late."""
+        while self._late is None:
             # By name: a pattern by position leaves a string in a cache of Python's each time.
             match step:
                 case Attempt():
@@ -137,20 +157,23 @@ class Run:
                     self._clocks.idle()
                 case Answer(status=status, fields=fields, body=body):
                     await self._response.answer(status, fields, body)
-                    return
+                    return None
                 case Finish(parts=parts):
                     await self._response.finish(parts)
-                    return
+                    return None
                 case Break(parts=parts):
                     await self._break(parts)
-                    return
+                    return None
                 case Commit(status=status, fields=fields, parts=parts):
                     await self._last(status, fields, parts)
-                    return
-                case Preview():
-                    raise AssertionError("a preview happens inside an attempt")
+                    return None
+                case Preview() | Done():
+                    raise AssertionError(
+                        "a preview is part of an attempt, and nothing follows a record"
+                    )
                 case _:
                     assert_never(step)
+        return step
 
     async def _last(self, status: int, fields: Fields, parts: list[bytes]) -> None:
         """Send a reply that is whole already: with its length, when nothing went before it."""
@@ -169,29 +192,28 @@ class Run:
 
     async def _attempt(self, attempt: Attempt) -> Step:
         """Run one attempt until the exchange wants something else."""
-        exchange = self._exchange
-        self._late = None
+        self._attempting = True
         try:
-            with trio.CancelScope() as self._attempt_scope:
-                if attempt.call is not None:
-                    return await self._engine(attempt)
-                return await self._upstream(attempt)
+            if attempt.call is not None:
+                return await self._engine(attempt)
+            return await self._upstream(attempt)
         except UpstreamError as error:
-            return exchange.on_failed(error, trio.current_time())
+            return self._exchange.on_failed(error, trio.current_time())
         finally:
-            self._attempt_scope = None
-        return self._on_late()
+            self._attempting = False
 
-    def _on_late(self) -> Step:
+    def _on_late(self) -> Step | None:
         now = trio.current_time()
         late = self._late
+        if late is None:
+            return None
         if late is Due.TAIL:
             return self._exchange.on_end(now)
         if isinstance(late, Due):
             return self._exchange.on_failed(
                 UpstreamStall(_WORDS[late]), now, final=late is Due.TOTAL
             )
-        return self._exchange.on_failed(UpstreamError(late or DRAINED), now, final=True)
+        return self._exchange.on_failed(UpstreamError(late), now, final=True)
 
     async def _upstream(self, attempt: Attempt) -> Step:
         exchange = self._exchange
@@ -244,7 +266,7 @@ class Run:
     def _on_left(self) -> None:
         if self._finish_seconds > 0 and self._exchange.output_sent:
             self._response.gone = True
-            self._scope.deadline = trio.current_time() + self._finish_seconds
+            self._until = self._scope.deadline = trio.current_time() + self._finish_seconds
         else:
             self._outcome = "client_gone"
             self._scope.cancel()
@@ -268,11 +290,11 @@ class Run:
 
     def drain(self) -> None:
         """End the exchange with an error: the time for draining is over."""
-        if self._attempt_scope is None:
+        if self._attempting:
+            self._interrupt(DRAINED)
+        else:
             self._outcome = "failed"
             self._scope.cancel()
-        else:
-            self._interrupt(DRAINED)
 
     def give_up(self) -> None:
         """End the exchange without a word: a fault of ours has left it without clocks."""
@@ -280,9 +302,9 @@ class Run:
         self._scope.cancel()
 
     def _interrupt(self, why: Due | str) -> None:
-        if self._attempt_scope is not None and self._late is None:
+        if self._attempting and self._late is None:
             self._late = why
-            self._attempt_scope.cancel()
+            self._scope.cancel()
 
     def _keepalive(self, now: float) -> None:
         step = self._exchange.on_quiet(now)

@@ -272,6 +272,7 @@ class Upstreams:
     def __init__(self, resolver: Resolver | None = None, pump: Pump | None = None) -> None:
         self._resolver = resolver or Resolver()
         self._pump = pump
+        self._places: dict[Upstream, Place] = {}
         self._idle: dict[Place, deque[_Http1Link]] = {}
         self._shared: dict[Place, list[Http2Link]] = {}
         self._speaks: dict[Place, str] = {}  # what was agreed on there last: "h2" or "http/1.1"
@@ -295,7 +296,7 @@ class Upstreams:
         Raises:
             UpstreamError: which one tells what went wrong.
         """
-        place = _place(attempt.candidate.upstream)
+        place = self._place(attempt.candidate.upstream)
         clocks.connecting(trio.current_time())
         link = await self._link(place)
         try:
@@ -312,6 +313,12 @@ class Upstreams:
         return await link.ask(head, attempt.body, clocks)
 
     # -- connections
+
+    def _place(self, upstream: Upstream) -> Place:
+        place = self._places.get(upstream)
+        if place is None:
+            place = self._places[upstream] = _place_of(upstream)
+        return place
 
     async def _link(self, place: Place) -> _Http1Link | Http2Link:
         """Return a connection to `place`: one that stands, or a new one."""
@@ -440,8 +447,9 @@ class Upstreams:
                 one.tick(now, IDLE_SECONDS)
 
     def renew(self) -> None:
-        """Read certificates anew from now on; connections that were made with the old ones are not kept."""
+        """Forget what the configuration said: certificates are read anew, and idle connections not kept."""
         self._contexts.clear()
+        self._places.clear()
         self.close()
 
     def close(self) -> None:
@@ -456,7 +464,7 @@ class Upstreams:
                     one.close()
 
 
-def _place(upstream: Upstream) -> Place:
+def _place_of(upstream: Upstream) -> Place:
     url = upstream.url
     assert url.hostname is not None
     secure = url.scheme == "https"
