@@ -10,6 +10,7 @@ does not fit its grammar reads as absent; the caller knows what its absence mean
 import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
 __all__ = [
@@ -165,6 +166,7 @@ def read_content_length(value: bytes) -> int | None:
     return int(value) if _CONTENT_LENGTH.fullmatch(value) else None
 
 
+@lru_cache(64)
 def host_name(value: bytes) -> bytes | None:
     """Return the host of a `Host` field in lower case, without port and without brackets.
 
@@ -185,6 +187,7 @@ def host_name(value: bytes) -> bytes | None:
     return host
 
 
+@lru_cache(64)
 def is_loopback(host: bytes) -> bool:
     """Whether `host`, as `host_name` returns it, is this machine by its name or its address.
 

@@ -102,6 +102,11 @@ class RequestReader:
         wants_continue: a head came whose body the client holds back until it gets CONTINUE.
     """
 
+    __slots__ = (
+        "_body", "_ended", "_failure", "_limits", "_section", "_skipped", "head", "keep_alive",
+        "wants_continue",
+    )  # fmt: skip
+
     def __init__(self, limits: Limits) -> None:
         self.head: RequestHead | None = None
         self.keep_alive = False
@@ -148,7 +153,7 @@ class RequestReader:
         self._body = None
         self._ended = False
         self._skipped = 0
-        return self.feed(self._section.take())
+        return self.feed(self._section.take()) if self._section.size else []
 
     def close(self) -> None:
         """Learn that the client has sent its last byte.
@@ -180,11 +185,15 @@ class RequestReader:
         rest = _read_body(self._body, data, events)
         if rest is not None:
             self._ended = True
-            self._section.hold(rest)
+            if rest:
+                self._section.hold(rest)
         return events
 
     def _without_empty_lines(self, data: bytes) -> bytes:
-        if self._section.size < 2:  # not more than the first half of a CRLF
+        size = self._section.size
+        if not size and not data.startswith(b"\r"):
+            return data
+        if size < 2:  # not more than the first half of a CRLF
             data = self._section.take() + data
             if data.startswith(b"\r\n"):
                 rest = _EMPTY_LINES.sub(b"", data)
@@ -222,6 +231,11 @@ class ResponseReader:
     Attributes:
         started: at least one byte of a response has arrived.
     """
+
+    __slots__ = (
+        "_body", "_ended", "_failure", "_head_request", "_interim", "_keep_alive", "_limits",
+        "_section", "started",
+    )  # fmt: skip
 
     def __init__(self, limits: Limits, *, head_request: bool = False) -> None:
         self.started = False
@@ -349,8 +363,8 @@ def write_response_head(status: int, fields: Fields) -> bytes:
         HttpError: 500, a part would not be read as what it is.
     """
     names, lines = write_fields(fields)
-    framing = [name for name in names if name in _FRAMING]
-    if len(framing) > 1:
+    framing = sum(map(names.count, _FRAMING))
+    if framing > 1:
         raise HttpError("a response is written with one framing field at most", status=500)
     if framing and (status < FIRST_FINAL or status in BODILESS):
         # What it announced would be read as the next response.

@@ -5,10 +5,15 @@ leaves one. Each row of fields is tried below a common start line, which the fas
 below an uncommon one, which goes the long way: both must say the same.
 """
 
+from collections.abc import Iterator
+
 import pytest
 
 from rawproxy.errors import HttpError
+from rawproxy.wire import heads
 from rawproxy.wire.heads import (
+    LONGEST_KNOWN,
+    MOST_KNOWN,
     Section,
     check_with_h11,
     read_request_head,
@@ -474,6 +479,51 @@ def test_errors_never_quote_the_head(head: bytes) -> None:
     with pytest.raises(HttpError) as caught:
         request(head)
     assert "canary" not in str(caught.value)
+
+
+# -- lines that were read before
+
+
+@pytest.fixture
+def known() -> Iterator[dict[bytes, tuple[bytes, bytes]]]:
+    """The lines that are remembered: none at first, and afterwards those of before."""
+    before = dict(heads._known)
+    heads._known.clear()
+    yield heads._known
+    heads._known.clear()
+    heads._known.update(before)
+
+
+def test_heads_share_the_fields_that_repeat(known: dict[bytes, tuple[bytes, bytes]]) -> None:
+    lines = HOST + b"Content-Length: 0\r\nUser-Agent:  curl/8 \t\r\nX-Secret: 1"
+    first, second = (request(FAST + lines)[0].fields for _ in range(2))
+    assert first == second
+    shared = [one[0] for one, other in zip(first, second, strict=True) if one is other]
+    assert shared == [b"host", b"user-agent"]
+    assert known[b"User-Agent:  curl/8 \t"] == (b"user-agent", b"curl/8")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(b"Authorization: Bearer sk-canary", id="a credential"),
+        pytest.param(b"x-api-key: sk-canary", id="another one"),
+        pytest.param(b"Cookie: a=b", id="a cookie"),
+        pytest.param(b"Accept: %b" % (b"a" * LONGEST_KNOWN), id="a long line"),
+        pytest.param(b"Accept: \xff", id="an uncommon line"),
+    ],
+)
+def test_what_is_never_remembered(line: bytes, known: dict[bytes, tuple[bytes, bytes]]) -> None:
+    request(FAST + HOST + line)
+    assert list(known) == [HOST.strip()]
+
+
+def test_only_so_many_lines_are_remembered(known: dict[bytes, tuple[bytes, bytes]]) -> None:
+    for number in range(2 * MOST_KNOWN):
+        value = b"%d.example" % number
+        head, _ = request(FAST + b"Host: " + value)
+        assert head.fields == [(b"host", value)]
+        assert len(known) <= MOST_KNOWN
 
 
 # -- sections
