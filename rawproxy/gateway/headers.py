@@ -3,10 +3,14 @@
 Layer: gateway.
 """
 
+import re
+from functools import lru_cache
+from itertools import compress
+
 from rawproxy.wire.fields import HOP_BY_HOP, hop_by_hop
 from rawproxy.wire.http import Fields
 
-__all__ = ["kept_of_reply", "kept_of_request"]
+__all__ = ["kept_of_reply", "kept_of_request", "visible"]
 
 # Never sent upstream, whatever it is: the client's credentials, where it sits, who relayed for it.
 _NEVER = HOP_BY_HOP | frozenset({
@@ -53,20 +57,31 @@ def kept_of_request(
     """
     if client != upstream:
         return []
-    own = _OWN_PREFIX[client]
+    names = tuple([name for name, _ in fields])
     connection = hop_by_hop(fields)
     kept: dict[bytes, bytes] = {}
-    for name, value in fields:
-        if (
+    for name, value in compress(fields, _may_go(names, client, own_credential)):
+        if name not in connection:
+            kept[name] = (
+                b", ".join(filter(None, (kept.get(name), value))) if name in kept else value
+            )
+    return list(kept.items())
+
+
+# A program sends the same fields all the time: what may become of them is decided once.
+@lru_cache(64)
+def _may_go(names: tuple[bytes, ...], client: str, own_credential: bool) -> tuple[bool, ...]:
+    """Return for each of `names` whether such a field of a client's may go upstream."""
+    own = _OWN_PREFIX[client]
+    return tuple(
+        not (
             name in _NEVER
-            or name in connection
             or name.startswith(_NEVER_PREFIX)
             or (name.startswith(_ALL_OWN) and not name.startswith(own))
             or (name in _ORGANISATION and not own_credential)
-        ):
-            continue
-        kept[name] = b", ".join(filter(None, (kept.get(name), value)))
-    return list(kept.items())
+        )
+        for name in names
+    )
 
 
 _NOT_BACK = HOP_BY_HOP | frozenset({
@@ -87,12 +102,26 @@ def kept_of_reply(fields: Fields, *, translated: bool) -> Fields:
     Request ids, rate limits and `retry-after` always; when nothing was translated all others too,
     but hop-by-hop fields, cookies and organisation ids.
     """
+    names = tuple([name for name, _ in fields])
     connection = hop_by_hop(fields)
-    return [
-        (name, value)
-        for name, value in fields
-        if name not in _NOT_BACK
-        and name not in connection
+    back = compress(fields, _may_come_back(names, translated))
+    return [field for field in back if field[0] not in connection]
+
+
+@lru_cache(64)
+def _may_come_back(names: tuple[bytes, ...], translated: bool) -> tuple[bool, ...]:
+    """Return for each of `names` whether such a field of an upstream's may go on to the client."""
+    return tuple(
+        name not in _NOT_BACK
         and not name.startswith(_NOT_BACK_PREFIX)
         and (not translated or name in _BACK_ALWAYS or name.startswith(_BACK_ALWAYS_PREFIX))
-    ]
+        for name in names
+    )
+
+
+_INVISIBLE = re.compile(r"[^!-~]")
+
+
+def visible(name: str) -> bytes:
+    """Return a model's name as a field value: the client chose it, so it may hold anything."""
+    return _INVISIBLE.sub("?", name[:200]).encode()

@@ -4,6 +4,7 @@ Layer: gateway. Routes are tried first (globs, first match wins), then an exact 
 """
 
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 import msgspec
 
@@ -35,12 +36,17 @@ class Candidate(msgspec.Struct, frozen=True):
         return f"{self.upstream.name}/{self.model}"
 
 
+MOST_REMEMBERED = 256
+"""Names of models whose candidates are remembered: callers ask for few, and for those all the time."""
+
+
 class Router:
     """Finds the candidates of a model name."""
 
     def __init__(self, routes: tuple[Route, ...], upstreams: dict[str, Upstream]) -> None:
         self._routes = routes
         self._upstreams = upstreams
+        self._found = lru_cache(MOST_REMEMBERED)(self._find)
 
     def find(self, model: str) -> list[Candidate]:
         """Return where `model` may be asked, best first.
@@ -48,12 +54,15 @@ class Router:
         Raises:
             NotFound: nothing serves it; the message lists what there is.
         """
+        return list(self._found(model))
+
+    def _find(self, model: str) -> tuple[Candidate, ...]:
         for route in self._routes:
             if fnmatchcase(model, route.model):
-                return [self._candidate(to, model) for to in route.to]
+                return tuple(self._candidate(to, model) for to in route.to)
         upstream, slash, name = model.partition("/")
         if slash and name and upstream in self._upstreams:
-            return [self._candidate(model, name)]
+            return (self._candidate(model, name),)
         listed = ", ".join(self.names()) or "nothing yet"
         raise NotFound(
             f"the model `{model[:100]}` is not served here; there is: {listed}",

@@ -91,9 +91,12 @@ def hop_by_hop(fields: list[tuple[bytes, bytes]]) -> frozenset[bytes]:
     Source: https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1
     """
     values = get_all(fields, b"connection")
-    if not values:
-        return HOP_BY_HOP
-    named = (name.strip(b" \t") for name in b",".join(values).lower().split(b","))
+    return _with_named(b",".join(values)) if values else HOP_BY_HOP
+
+
+@lru_cache(64)
+def _with_named(value: bytes) -> frozenset[bytes]:
+    named = (name.strip(b" \t") for name in value.lower().split(b","))
     return HOP_BY_HOP.union(filter(None, named))
 
 
