@@ -48,7 +48,7 @@ _COMMON_LINE = re.compile(rb"(%b):([\t -~]*+)" % _TOKEN)
 
 _REPEATED = frozenset({
     b"accept", b"accept-encoding", b"accept-language", b"access-control-expose-headers", b"alt-svc",
-    b"anthropic-beta", b"anthropic-version", b"cache-control", b"connection", b"content-type",
+    b"anthropic-beta", b"anthropic-version", b"cache-control", b"connection", b"content-type", b"date",
     b"host", b"openai-beta", b"openai-version", b"server", b"strict-transport-security",
     b"transfer-encoding", b"user-agent", b"vary", b"x-app", b"x-content-type-options",
     b"x-stainless-arch", b"x-stainless-async", b"x-stainless-lang", b"x-stainless-os",
