@@ -18,7 +18,7 @@ import msgspec
 
 from rawproxy.errors import HttpError
 from rawproxy.wire.bodies import BodyReader, Chunked, Length, UntilClose
-from rawproxy.wire.heads import Section, read_request_head, read_response_head
+from rawproxy.wire.heads import RequestHeads, Section, read_response_head
 from rawproxy.wire.http import Body, End, Fields, HttpEvent, RequestHead, ResponseHead
 from rawproxy.wire.outgoing import check_request, check_status, write_fields
 from rawproxy.wire.terms import BODILESS, CHUNKED, FIRST_FINAL, SWITCHING_PROTOCOLS, Terms
@@ -103,8 +103,8 @@ class RequestReader:
     """
 
     __slots__ = (
-        "_body", "_ended", "_failure", "_limits", "_section", "_skipped", "head", "keep_alive",
-        "wants_continue",
+        "_body", "_ended", "_failure", "_heads", "_limits", "_section", "_skipped", "head",
+        "keep_alive", "wants_continue",
     )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
@@ -112,6 +112,7 @@ class RequestReader:
         self.keep_alive = False
         self.wants_continue = False
         self._limits = limits
+        self._heads = RequestHeads(limits.head_fields)
         self._section = Section(limits.head_bytes)
         self._skipped = 0  # bytes of empty lines
         self._body: BodyReader | None = None  # None until the head has come
@@ -122,6 +123,11 @@ class RequestReader:
     def idle(self) -> bool:
         """Whether nothing of a next request has arrived yet; empty lines are nothing."""
         return (self._ended or self._body is None) and not self._section.size
+
+    @property
+    def repeated(self) -> bool:
+        """Whether the last head said the same as the one before it, but for the length of the body."""
+        return self._heads.repeated
 
     @property
     def buffered(self) -> int:
@@ -175,8 +181,7 @@ class RequestReader:
             if found is None:
                 return events
             lines, data = found
-            max_fields = self._limits.head_fields
-            self.head, terms = read_request_head(lines, max_fields=max_fields)
+            self.head, terms = self._heads.read(lines)
             events.append(self.head)
             self._begin_body(terms, data)
         elif data:
