@@ -52,7 +52,7 @@ def credential(fields: Fields, query: bytes = b"") -> Secret | None:
     # Of several fields of one name the first one counts.
     sent = {name: value for name, value in reversed(fields) if name in _CREDENTIALS}
     named = sent.get(b"x-api-key", sent.get(b"x-goog-api-key", sent.get(b"api-key")))
-    key = named or _in_query(query)
+    key = named or (_in_query(query) if query else None)
     if key is None:
         bearer = sent.get(b"authorization")
         key = None if bearer is None else read_bearer(bearer)

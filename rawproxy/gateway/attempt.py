@@ -43,6 +43,8 @@ __all__ = ["Attempt", "attempt", "voice"]
 
 NOTHING_BACK = Back()
 
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+
 
 @dataclass(slots=True)
 class Attempt:
@@ -92,7 +94,7 @@ class Attempt:
         passed, framing = self.passes(ask), self.face.framing
         coded = get(fields, b"content-encoding") not in (None, b"", b"identity")
         # Where the body ends with its connection, a break and an end look alike.
-        framed = any(name in (b"content-length", b"transfer-encoding") for name, _ in fields)
+        framed = not _FRAMING.isdisjoint([name for name, _ in fields])
         if passed and coded and framing is ask.face.framing:
             return RawPipe(framed=framed)
         if coded:

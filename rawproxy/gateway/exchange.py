@@ -33,7 +33,7 @@ from rawproxy.errors import ClientError, Forbidden, UpstreamError, UpstreamNonse
 from rawproxy.gateway.ask import Ask
 from rawproxy.gateway.attempt import Attempt, attempt, voice
 from rawproxy.gateway.counting import COUNTERS
-from rawproxy.gateway.headers import kept_of_reply, visible
+from rawproxy.gateway.headers import kept_of_reply
 from rawproxy.gateway.keys import Key, Outcome, without_secret
 from rawproxy.gateway.limits import Limits
 from rawproxy.gateway.liveness import Timing
@@ -312,6 +312,8 @@ class Exchange:
             parts = reply.pipe.feed(data)
         except UpstreamError as error:
             return self.on_failed(error, now)
+        if not (parts or reply.held or reply.pipe.tally.failure or reply.pipe.broken):
+            return Preview()  # a body that is not whole yet
         if reply.pipe.broken and reply.pipe.tally.failure is None:
             reply.held += parts
             return self.on_end(now)  # a stop sequence ended it before its upstream did
@@ -327,8 +329,9 @@ class Exchange:
         reply.size += sum(map(len, parts))
         if (fail := self._early_failure(tally)) is not None:
             return self._failed(fail, None, now)
-        waits = not tally.bearing and self._has_alternative(now) and reply.size < HELD_BYTES
-        if waits or not reply.held:
+        if not reply.held:
+            return Preview()
+        if not tally.bearing and reply.size < HELD_BYTES and self._has_alternative(now):
             return Preview()
         return self._commit(reply, now)
 
@@ -564,7 +567,7 @@ class Exchange:
     def _own_fields(self) -> Fields:
         fields = [(b"x-rawproxy-exchange", self.ask.id.encode())]
         if self._attempt is not None:
-            fields.append((b"x-rawproxy-upstream", visible(self._attempt.candidate.name)))
+            fields.append((b"x-rawproxy-upstream", self._attempt.candidate.shown))
             losses = self._attempt.losses
             if losses and (lost := header(losses)):
                 fields.append((b"x-rawproxy-loss", lost))

@@ -3,14 +3,13 @@
 Layer: gateway.
 """
 
-import re
 from functools import lru_cache
 from itertools import compress
 
 from rawproxy.wire.fields import HOP_BY_HOP, hop_by_hop
 from rawproxy.wire.http import Fields
 
-__all__ = ["kept_of_reply", "kept_of_request", "visible"]
+__all__ = ["kept_of_reply", "kept_of_request"]
 
 # Never sent upstream, whatever it is: the client's credentials, where it sits, who relayed for it.
 _NEVER = HOP_BY_HOP | frozenset({
@@ -117,11 +116,3 @@ def _may_come_back(names: tuple[bytes, ...], translated: bool) -> tuple[bool, ..
         and (not translated or name in _BACK_ALWAYS or name.startswith(_BACK_ALWAYS_PREFIX))
         for name in names
     )
-
-
-_INVISIBLE = re.compile(r"[^!-~]")
-
-
-def visible(name: str) -> bytes:
-    """Return a model's name as a field value: the client chose it, so it may hold anything."""
-    return _INVISIBLE.sub("?", name[:200]).encode()

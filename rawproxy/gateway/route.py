@@ -3,8 +3,9 @@
 Layer: gateway. Routes are tried first (globs, first match wins), then an exact `upstream/model`.
 """
 
+import re
 from fnmatch import fnmatchcase
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import msgspec
 
@@ -24,16 +25,24 @@ class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     to: tuple[str, ...]
 
 
-class Candidate(msgspec.Struct, frozen=True):
+class Candidate(msgspec.Struct, frozen=True, dict=True):
     """One place a call may go to: an upstream, and the model's name there."""
 
     upstream: Upstream
     model: str
 
-    @property
+    @cached_property
     def name(self) -> str:
         """`upstream/model`, as it is shown to clients."""
         return f"{self.upstream.name}/{self.model}"
+
+    @cached_property
+    def shown(self) -> bytes:
+        """The same as a field value: the client chose the model, so it may hold anything."""
+        return _INVISIBLE.sub("?", self.name[:200]).encode()
+
+
+_INVISIBLE = re.compile(r"[^!-~]")
 
 
 MOST_REMEMBERED = 256

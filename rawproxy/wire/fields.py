@@ -151,6 +151,7 @@ def read_retry_after_ms(value: bytes) -> float | None:
     return min(float(value) / 1000, LONGEST_WAIT)
 
 
+@lru_cache(64)
 def read_media_type(value: bytes) -> bytes:
     """Return the `type/subtype` of a `Content-Type`, in lower case; `b""` when it has none.
 
