@@ -3,31 +3,19 @@
 Layer: app. Fed with records only; label values come from the configuration, never from a client.
 """
 
-from collections.abc import Iterable, Iterator
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
-import msgspec
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import Metric
-from prometheus_client.registry import Collector
-
+from rawproxy.app.counters import Counter, Family, Gauge, Histogram
 from rawproxy.gateway.record import Record
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.core import Metric
 
 __all__ = ["Families", "Family", "Metrics", "lasting", "merge", "of_workers", "text_of"]
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
-
-
-Sample = tuple[str, dict[str, str], float]
-"""Name, labels, value."""
-
-
-class Family(msgspec.Struct):
-    """The samples of one metric: what a process tells another about it."""
-
-    kind: str
-    help: str
-    samples: list[Sample]
 
 
 Families = dict[str, Family]
@@ -73,104 +61,101 @@ def of_workers(up: dict[int, bool], restarts: int) -> Families:
 
 def text_of(families: Families) -> bytes:
     """Return `families` in the text format. Takes milliseconds: for a thread."""
+    from prometheus_client import generate_latest
+
+    return generate_latest(_registry(lambda: families))
+
+
+def _registry(families: Callable[[], Families]) -> "CollectorRegistry":
+    """Return a registry of prometheus_client's that holds what `families` returns whenever it is read."""
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.core import Metric
+    from prometheus_client.registry import Collector
+
+    class Given(Collector):
+        def collect(self) -> "Iterator[Metric]":
+            for name, family in families().items():
+                metric = Metric(name, family.help, family.kind)
+                for sample in family.samples:
+                    metric.add_sample(*sample)
+                yield metric
+
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Given(families))
-    return generate_latest(registry)
-
-
-class _Given(Collector):
-    def __init__(self, families: Families) -> None:
-        self._families = families
-
-    def collect(self) -> Iterator[Metric]:
-        for name, family in self._families.items():
-            metric = Metric(name, family.help, family.kind)
-            for sample in family.samples:
-                metric.add_sample(*sample)
-            yield metric
+    registry.register(Given())
+    return registry
 
 
 class Metrics:
-    """The metrics of one proxy. Label children are kept: looking one up costs four times its use."""
+    """The metrics of one proxy."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        registry = self.registry
-        labels = ("client_dialect", "upstream", "outcome")
-        self._exchanges = cache(
-            Counter("rawproxy_exchanges", "Exchanges that ended.", labels, registry=registry).labels
+        self._exchanges = Counter(
+            "rawproxy_exchanges", "Exchanges that ended.", "client_dialect", "upstream", "outcome"
         )
-        self._seconds = cache(Histogram(
-            "rawproxy_exchange_seconds", "Duration of exchanges.", ("upstream",),
-            buckets=_SECONDS, registry=registry,
-        ).labels)  # fmt: skip
-        self._ttft = cache(Histogram(
-            "rawproxy_ttft_seconds", "Time to the first reply byte.", ("upstream",),
-            buckets=_SECONDS, registry=registry,
-        ).labels)  # fmt: skip
-        self._tokens = cache(Counter(
-            "rawproxy_tokens", "Tokens that upstreams counted.", ("upstream", "kind"),
-            registry=registry,
-        ).labels)  # fmt: skip
-        self._attempts = cache(
-            Counter(
-                "rawproxy_attempts", "Tries at upstreams.", ("upstream", "ended"), registry=registry
-            ).labels
+        self._seconds = Histogram(
+            "rawproxy_exchange_seconds", "Duration of exchanges.", "upstream", _SECONDS
         )
-        self._losses = cache(Counter(
-            "rawproxy_losses", "Fields that a dialect could not say.",
-            ("client_dialect", "upstream"), registry=registry,
-        ).labels)  # fmt: skip
-        self._violations = cache(Counter(
+        self._ttft = Histogram(
+            "rawproxy_ttft_seconds", "Time to the first reply byte.", "upstream", _SECONDS
+        )
+        self._tokens = Counter(
+            "rawproxy_tokens", "Tokens that upstreams counted.", "upstream", "kind"
+        )
+        self._attempts = Counter("rawproxy_attempts", "Tries at upstreams.", "upstream", "ended")
+        self._losses = Counter(
+            "rawproxy_losses", "Fields that a dialect could not say.", "client_dialect", "upstream"
+        )
+        self._violations = Counter(
             "rawproxy_grammar_violations", "Rules that our own streams broke, of those watched.",
-            ("client_dialect", "rule"), registry=registry,
-        ).labels)  # fmt: skip
-        self._unknown = cache(Counter(
-            "rawproxy_unknown_frames", "Frames that no table knows.", ("upstream",),
-            registry=registry,
-        ).labels)  # fmt: skip
-        self._refused = cache(Counter(
+            "client_dialect", "rule",
+        )  # fmt: skip
+        self._unknown = Counter(
+            "rawproxy_unknown_frames", "Frames that no table knows.", "upstream"
+        )
+        self._refused = Counter(
             "rawproxy_refused_connections", "Connections that came to nothing before any request.",
-            ("why",), registry=registry,
-        ).labels)  # fmt: skip
-        self.connections = Gauge(
-            "rawproxy_connections", "Client connections that stand.", registry=registry
-        )
-        self.running = Gauge("rawproxy_running", "Exchanges under way.", registry=registry)
+            "why",
+        )  # fmt: skip
+        self.connections = Gauge("rawproxy_connections", "Client connections that stand.")
+        self.running = Gauge("rawproxy_running", "Exchanges under way.")
         self.upstream_connections = Gauge(
-            "rawproxy_upstream_connections", "Upstream connections that stand.", registry=registry
+            "rawproxy_upstream_connections", "Upstream connections that stand."
         )
+
+    @property
+    def registry(self) -> "CollectorRegistry":
+        """They, as prometheus_client has them: for a program with metrics of its own."""
+        return _registry(self.families)
 
     def keep(self, record: Record) -> None:
         """Count one exchange."""
         upstream = record.upstream
-        self._exchanges(record.client_dialect, upstream, record.outcome).inc()
-        self._seconds(upstream).observe(record.duration_ms / 1000)
+        self._exchanges.add(record.client_dialect, upstream, record.outcome)
+        self._seconds.observe(upstream, record.duration_ms / 1000)
         if record.ttft_ms is not None:
-            self._ttft(upstream).observe(record.ttft_ms / 1000)
+            self._ttft.observe(upstream, record.ttft_ms / 1000)
         for note in record.attempts:
-            self._attempts(note.upstream.partition("/")[0], note.ended).inc()
-        for kind, count in (("input", record.input_tokens), ("output", record.output_tokens)):
-            if count:
-                self._tokens(upstream, kind).inc(count)
+            self._attempts.add(note.upstream.partition("/")[0], note.ended)
+        if record.input_tokens:
+            self._tokens.add(upstream, "input", amount=record.input_tokens)
+        if record.output_tokens:
+            self._tokens.add(upstream, "output", amount=record.output_tokens)
         if record.losses:
-            self._losses(record.client_dialect, upstream).inc(len(record.losses))
+            self._losses.add(record.client_dialect, upstream, amount=len(record.losses))
         for rule, count in record.violations.items():
-            self._violations(record.client_dialect, rule).inc(count)
+            self._violations.add(record.client_dialect, rule, amount=count)
         if record.unknown_frames:
-            self._unknown(upstream).inc(record.unknown_frames)
+            self._unknown.add(upstream, amount=record.unknown_frames)
 
     def families(self) -> Families:
         """Return all of it. Takes a millisecond."""
-        return {
-            metric.name: Family(
-                metric.type,
-                metric.documentation,
-                [(one.name, dict(one.labels), one.value) for one in metric.samples],
-            )
-            for metric in self.registry.collect()
-        }
+        all_of_them: tuple[Counter | Histogram | Gauge, ...] = (
+            self._exchanges, self._seconds, self._ttft, self._tokens, self._attempts, self._losses,
+            self._violations, self._unknown, self._refused, self.connections, self.running,
+            self.upstream_connections,
+        )  # fmt: skip
+        return {one.name: one.family() for one in all_of_them}
 
     def refused(self, why: str) -> None:
         """Count a connection that came to nothing: `full`, `proxy_header`, `tls` or `late`."""
-        self._refused(why).inc()
+        self._refused.add(why)

@@ -54,7 +54,6 @@ if TYPE_CHECKING:
 __all__ = ["Drained", "Proxy", "main", "open_proxy", "run_in_thread"]
 
 _log = logging.getLogger("rawproxy")
-_records = logging.getLogger("rawproxy.record")
 
 SWEEP_SECONDS = 0.25
 """How often the clocks are looked at; a quarter of the shortest one where that is less."""
@@ -89,6 +88,7 @@ class Proxy:
         self.admin_url = ""
         self.draining = False
         self.metrics = Metrics()
+        self._records = logs.RecordLog()
         self._pump = Pump(moves=os.environ.get("RAWPROXY_PUMP") != "off")
         self._sweeper = Sweeper(_period(config), Upstreams(pump=self._pump))
         pools = pools_of(config)
@@ -132,6 +132,7 @@ class Proxy:
         )
         nursery.start_soon(self._sweeper.sweep)
         nursery.start_soon(self._pump.run)
+        nursery.start_soon(self._records.run)
         await nursery.start(self._server.upstreams.run)
         self._start_fetching()
 
@@ -240,7 +241,7 @@ class Proxy:
                 record.client_dialect,
                 broken,
             )
-        _records.info("%s", record.line().decode())
+        self._records.keep(record)
 
     async def _handle(self, request: Request, response: Response, *, guarded: bool) -> None:
         await self._server.handle(request, response, self._doors[guarded])
@@ -488,5 +489,6 @@ async def _reload(
 
 
 def _say(text: str) -> None:
+    logs.flush()
     sys.stderr.write(f"rawproxy: {text}\n")
     sys.stderr.flush()

@@ -27,7 +27,7 @@ class Caller(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def may_use(self, model: str) -> bool:
         """Return whether one of the caller's globs matches `model`."""
-        return any(fnmatchcase(model, glob) for glob in self.models)
+        return "*" in self.models or any(fnmatchcase(model, glob) for glob in self.models)
 
 
 ANYONE = Caller("anyone")
@@ -41,15 +41,20 @@ def hashed(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
+_CREDENTIALS = frozenset({b"x-api-key", b"x-goog-api-key", b"api-key", b"authorization"})
+
+
 def credential(fields: Fields, query: bytes = b"") -> Secret | None:
     """Return the credential a request came with.
 
     `x-api-key`, else `x-goog-api-key`, `api-key`, `?key=`, else `Authorization: Bearer`.
     """
-    named = (get(fields, name) for name in (b"x-api-key", b"x-goog-api-key", b"api-key"))
-    key = next((found for found in named if found is not None), None) or _in_query(query)
+    # Of several fields of one name the first one counts.
+    sent = {name: value for name, value in reversed(fields) if name in _CREDENTIALS}
+    named = sent.get(b"x-api-key", sent.get(b"x-goog-api-key", sent.get(b"api-key")))
+    key = named or (_in_query(query) if query else None)
     if key is None:
-        bearer = get(fields, b"authorization")
+        bearer = sent.get(b"authorization")
         key = None if bearer is None else read_bearer(bearer)
     return Secret(key.decode("latin-1")) if key else None
 
@@ -110,9 +115,9 @@ class Doors(msgspec.Struct, frozen=True):
 
     def check(self, fields: Fields) -> None:
         """Raise Forbidden when a request may come from a web page that nobody allowed."""
-        origin = get(fields, b"origin")
         if not self.guarded:
             return
+        origin = get(fields, b"origin")
         host = host_name(get(fields, b"host") or b"")
         if host is None or not (is_loopback(host) or host.decode("latin-1") in self.hosts):
             raise Forbidden("this Host is not one of `server.hosts`")

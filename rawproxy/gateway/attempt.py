@@ -41,6 +41,10 @@ from rawproxy.wire.http import Fields
 
 __all__ = ["Attempt", "attempt", "voice"]
 
+NOTHING_BACK = Back()
+
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+
 
 @dataclass(slots=True)
 class Attempt:
@@ -62,7 +66,7 @@ class Attempt:
     body: bytes = b""
     call: Call | None = None
     losses: list[Loss] = field(default_factory=list)
-    back: Back = field(default_factory=Back)
+    back: Back = NOTHING_BACK
     drops_usage: bool = False
     checked: Checked | None = None
 
@@ -90,7 +94,7 @@ class Attempt:
         passed, framing = self.passes(ask), self.face.framing
         coded = get(fields, b"content-encoding") not in (None, b"", b"identity")
         # Where the body ends with its connection, a break and an end look alike.
-        framed = any(name in (b"content-length", b"transfer-encoding") for name, _ in fields)
+        framed = not _FRAMING.isdisjoint([name for name, _ in fields])
         if passed and coded and framing is ask.face.framing:
             return RawPipe(framed=framed)
         if coded:
@@ -195,8 +199,9 @@ def attempt(ask: Ask, candidate: Candidate, key: Key, timing: Timing) -> Attempt
         made = Attempt(candidate, key, None, call=ask.call, losses=lost)
     else:
         made = _request(ask, candidate, key, timing)
-    refuse(made.losses)
-    if ask.strict and (lost := told(made.losses)):
+    if made.losses:
+        refuse(made.losses)
+    if made.losses and ask.strict and (lost := told(made.losses)):
         listed = ", ".join(dict.fromkeys(loss.field for loss in lost))
         raise Untranslatable(f"{candidate.name} cannot be told: {listed}", param=lost[0].path)
     return made
@@ -229,8 +234,9 @@ def _request(ask: Ask, candidate: Candidate, key: Key, timing: Timing) -> Attemp
         made.face = ask.face
     request = upstream.request(wanted, made.body, kept, key.secret, ask.wall)
     made.target, made.fields, made.body = request.target, request.fields, request.body
-    if passed and not (face.hosted or ask.face.hosted) and (query := _kept_query(ask.query)):
-        made.target += (b"&" if b"?" in made.target else b"?") + query
+    if passed and ask.query and not (face.hosted or ask.face.hosted):
+        query = _kept_query(ask.query)
+        made.target += (b"&" if b"?" in made.target else b"?") + query if query else b""
     return made
 
 

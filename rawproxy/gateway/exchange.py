@@ -20,9 +20,8 @@ exchange may still move on.
 """
 
 import math
-import re
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+
+import msgspec
 
 from rawproxy.dialects.base import StreamWriter
 from rawproxy.dialects.estimate import estimate_tokens
@@ -41,8 +40,15 @@ from rawproxy.gateway.liveness import Timing
 from rawproxy.gateway.record import AttemptNote, Record, estimated
 from rawproxy.gateway.record import Outcome as RecordOutcome
 from rawproxy.gateway.route import Candidate, Router
-from rawproxy.gateway.verdict import client_fail, fail_of, shown, verdict, with_retry_after
-from rawproxy.wire.fields import get, read_retry_after, read_retry_after_ms
+from rawproxy.gateway.verdict import (
+    client_fail,
+    fail_of,
+    retry_after,
+    shown,
+    verdict,
+    with_retry_after,
+)
+from rawproxy.wire.fields import get
 from rawproxy.wire.http import Fields
 
 __all__ = [
@@ -63,8 +69,7 @@ _BODILESS = frozenset({204, 205})
 _CLIENTS_FAULT = frozenset({"invalid", "overflow", "too_large"})
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(msgspec.Struct, frozen=True):
     """What every exchange needs to know of the configuration."""
 
     router: Router
@@ -72,8 +77,7 @@ class Site:
     limits: Limits
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """Answer with this body, and be done: an error, or something we know ourselves."""
 
     status: int
@@ -81,13 +85,11 @@ class Answer:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Preview:
+class Preview(msgspec.Struct, frozen=True):
     """Read more of the reply, and hand it to `on_data`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(msgspec.Struct, frozen=True):
     """Send the head (unless it went already) and these parts in one write; relay the rest through `pipe`.
 
     `pipe` None: nothing to relay yet (a keepalive). `last`: these parts are all there is.
@@ -100,15 +102,13 @@ class Commit:
     last: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(msgspec.Struct, frozen=True):
     """Send these last parts and end the body cleanly."""
 
     parts: list[bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Break:
+class Break(msgspec.Struct, frozen=True):
     """The reply broke off: send these last parts, the client's dialect for it, and end the body.
 
     No parts: there are no words for it, so the body must end uncleanly.
@@ -117,8 +117,7 @@ class Break:
     parts: list[bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(msgspec.Struct, frozen=True):
     """Nothing left but to keep the record."""
 
     record: Record
@@ -127,14 +126,13 @@ class Done:
 Step = Attempt | Answer | Preview | Commit | Finish | Break | Done
 
 
-@dataclass(slots=True)
-class _Reply:
+class _Reply(msgspec.Struct):
     """The upstream's answer to the current attempt, before the commit."""
 
     status: int
     fields: Fields
     pipe: Pipe | None  # None: an error body, to be read
-    held: list[bytes] = field(default_factory=list)
+    held: list[bytes] = []
     size: int = 0
     fed: bool = False
 
@@ -147,6 +145,11 @@ class Exchange:
         ask: the request.
         now: seconds; the clock of TTFT and duration starts here.
     """
+
+    __slots__ = (
+        "_attempt", "_began", "_begun", "_candidates", "_failure", "_pipe", "_reply", "_site",
+        "_spoken", "_tried", "_tries", "_voice", "ask", "output_sent", "record",
+    )  # fmt: skip
 
     def __init__(self, site: Site, ask: Ask, now: float) -> None:
         self._site = site
@@ -192,7 +195,7 @@ class Exchange:
         if not caller.may_use(asked):
             raise Forbidden(f"the model `{asked[:100]}` is not open to this caller", param="model")
         found = self._site.router.find(asked)
-        allowed = [candidate for candidate in found if caller.may_use(candidate.model)]
+        allowed = [one for one in found if one.model == asked or caller.may_use(one.model)]
         if self.ask.credential is not None:
             allowed = [candidate for candidate in allowed if candidate.upstream.forward]
         if not allowed:
@@ -247,7 +250,7 @@ class Exchange:
         record = self.record
         record.upstream, record.model_used = made.candidate.upstream.name, made.candidate.model
         record.upstream_dialect = made.face.dialect.NAME if made.face else "events"
-        record.losses = [loss.path for loss in told(made.losses)]
+        record.losses = [loss.path for loss in told(made.losses)] if made.losses else []
         if self.ask.counts and not made.target:
             return self._count(made)
         return made
@@ -309,6 +312,8 @@ class Exchange:
             parts = reply.pipe.feed(data)
         except UpstreamError as error:
             return self.on_failed(error, now)
+        if not (parts or reply.held or reply.pipe.tally.failure or reply.pipe.broken):
+            return Preview()  # a body that is not whole yet
         if reply.pipe.broken and reply.pipe.tally.failure is None:
             reply.held += parts
             return self.on_end(now)  # a stop sequence ended it before its upstream did
@@ -324,8 +329,9 @@ class Exchange:
         reply.size += sum(map(len, parts))
         if (fail := self._early_failure(tally)) is not None:
             return self._failed(fail, None, now)
-        waits = not tally.bearing and self._has_alternative(now) and reply.size < HELD_BYTES
-        if waits or not reply.held:
+        if not reply.held:
+            return Preview()
+        if not tally.bearing and reply.size < HELD_BYTES and self._has_alternative(now):
             return Preview()
         return self._commit(reply, now)
 
@@ -419,9 +425,11 @@ class Exchange:
             record.use(usage)
             record.unknown_frames = pipe.tally.unknown
             record.stop = pipe.tally.stop.reason if pipe.tally.stop else ""
-            record.losses += [loss.path for loss in told(pipe.losses)]
+            if pipe.losses:
+                record.losses += [loss.path for loss in told(pipe.losses)]
             checked = self._made().checked
-            record.violations = checked.violations if checked else {}
+            if checked is not None:
+                record.violations = checked.violations
         return Done(record)
 
     def _early_failure(self, tally: Tally) -> Fail | None:
@@ -508,7 +516,7 @@ class Exchange:
         assert made.face is not None
         body = without_secret(b"".join(reply.held), made.key.secret)
         fail = made.face.dialect.read_error(reply.status, body)
-        fail = with_retry_after(fail, self._retry_after(reply.fields))
+        fail = with_retry_after(fail, retry_after(reply.fields, self.ask.wall))
         kept = kept_of_reply(reply.fields, translated=True)
         answer = None
         passes = made.face is self.ask.face and not get(reply.fields, b"content-encoding")
@@ -519,16 +527,6 @@ class Exchange:
             said = self.ask.face.errors(fail)
             answer = Answer(said.status, [*JSON, *said.fields, *kept], said.body)
         return self._failed(fail, answer, now)
-
-    def _retry_after(self, fields: Fields) -> float | None:
-        """Return the seconds that a response asks us to wait; the finer field wins."""
-        if (value := get(fields, b"retry-after-ms")) is not None:
-            seconds = read_retry_after_ms(value)
-            if seconds is not None:
-                return seconds
-        if (value := get(fields, b"retry-after")) is not None:
-            return read_retry_after(value, datetime.fromtimestamp(self.ask.wall, UTC))
-        return None
 
     def _give_up(self) -> Step:
         """Answer with the last failure, in whatever way is still possible."""
@@ -569,8 +567,9 @@ class Exchange:
     def _own_fields(self) -> Fields:
         fields = [(b"x-rawproxy-exchange", self.ask.id.encode())]
         if self._attempt is not None:
-            fields.append((b"x-rawproxy-upstream", _visible(self._attempt.candidate.name)))
-            if lost := header(self._attempt.losses):
+            fields.append((b"x-rawproxy-upstream", self._attempt.candidate.shown))
+            losses = self._attempt.losses
+            if losses and (lost := header(losses)):
                 fields.append((b"x-rawproxy-loss", lost))
         return fields
 
@@ -593,8 +592,3 @@ class Exchange:
         self.record.attempts = [
             *self.record.attempts, AttemptNote(self._made().candidate.name, ended, status)
         ]  # fmt: skip
-
-
-def _visible(name: str) -> bytes:
-    """Return a model's name as a field value: the client chose it, so it may hold anything."""
-    return re.sub(r"[^!-~]", "?", name[:200]).encode()

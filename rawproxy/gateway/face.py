@@ -74,10 +74,9 @@ class Face(msgspec.Struct, frozen=True, eq=False):
 
         Where bodies and streams have one type, it is one if it was `asked` for.
         """
-        found = read_media_type(media_type or b"")
         if self.framing.TYPE in (b"application/json", b"text/plain"):
             return asked
-        return found == self.framing.TYPE
+        return read_media_type(media_type or b"") == self.framing.TYPE
 
     def arrived(self, body: bytes, given: Given, fields: Fields) -> tuple[bytes, Fields]:
         """Return a call that came in at this door as the dialect has it.

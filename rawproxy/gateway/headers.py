@@ -3,6 +3,9 @@
 Layer: gateway.
 """
 
+from functools import lru_cache
+from itertools import compress
+
 from rawproxy.wire.fields import HOP_BY_HOP, hop_by_hop
 from rawproxy.wire.http import Fields
 
@@ -53,20 +56,31 @@ def kept_of_request(
     """
     if client != upstream:
         return []
-    own = _OWN_PREFIX[client]
+    names = tuple([name for name, _ in fields])
     connection = hop_by_hop(fields)
     kept: dict[bytes, bytes] = {}
-    for name, value in fields:
-        if (
+    for name, value in compress(fields, _may_go(names, client, own_credential)):
+        if name not in connection:
+            kept[name] = (
+                b", ".join(filter(None, (kept.get(name), value))) if name in kept else value
+            )
+    return list(kept.items())
+
+
+# A program sends the same fields all the time: what may become of them is decided once.
+@lru_cache(64)
+def _may_go(names: tuple[bytes, ...], client: str, own_credential: bool) -> tuple[bool, ...]:
+    """Return for each of `names` whether such a field of a client's may go upstream."""
+    own = _OWN_PREFIX[client]
+    return tuple(
+        not (
             name in _NEVER
-            or name in connection
             or name.startswith(_NEVER_PREFIX)
             or (name.startswith(_ALL_OWN) and not name.startswith(own))
             or (name in _ORGANISATION and not own_credential)
-        ):
-            continue
-        kept[name] = b", ".join(filter(None, (kept.get(name), value)))
-    return list(kept.items())
+        )
+        for name in names
+    )
 
 
 _NOT_BACK = HOP_BY_HOP | frozenset({
@@ -87,12 +101,18 @@ def kept_of_reply(fields: Fields, *, translated: bool) -> Fields:
     Request ids, rate limits and `retry-after` always; when nothing was translated all others too,
     but hop-by-hop fields, cookies and organisation ids.
     """
+    names = tuple([name for name, _ in fields])
     connection = hop_by_hop(fields)
-    return [
-        (name, value)
-        for name, value in fields
-        if name not in _NOT_BACK
-        and name not in connection
+    back = compress(fields, _may_come_back(names, translated))
+    return [field for field in back if field[0] not in connection]
+
+
+@lru_cache(64)
+def _may_come_back(names: tuple[bytes, ...], translated: bool) -> tuple[bool, ...]:
+    """Return for each of `names` whether such a field of an upstream's may go on to the client."""
+    return tuple(
+        name not in _NOT_BACK
         and not name.startswith(_NOT_BACK_PREFIX)
         and (not translated or name in _BACK_ALWAYS or name.startswith(_BACK_ALWAYS_PREFIX))
-    ]
+        for name in names
+    )

@@ -16,6 +16,7 @@ A pool picks the ready key that was used longest ago, so that concurrent calls s
 """
 
 import enum
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
@@ -155,8 +156,10 @@ class Key:
     def ready_at(self, model: str) -> float:
         """Return when it may be used for `model`; `inf` when it is dead."""
         if self.dead:
-            return float("inf")
-        return max(self.rest_until, self.resting_models.get(model, float("-inf")))
+            return math.inf
+        if not self.resting_models:
+            return self.rest_until
+        return max(self.rest_until, self.resting_models.get(model, -math.inf))
 
 
 class KeyPool:
@@ -170,10 +173,17 @@ class KeyPool:
 
         `inf` when there is none to wait for: all are dead, or were tried.
         """
-        left = [key for key in self.keys if key not in tried]
-        ready = [key for key in left if key.ready_at(model) <= now]
-        if not ready:
-            return min((key.ready_at(model) for key in left), default=float("inf"))
-        key = min(ready, key=lambda key: key.used_at)
-        key.used_at = now
-        return key
+        picked: Key | None = None
+        soonest = math.inf
+        for key in self.keys:
+            if key in tried:
+                continue
+            at = key.ready_at(model)
+            if at > now:
+                soonest = min(soonest, at)
+            elif picked is None or key.used_at < picked.used_at:
+                picked = key
+        if picked is None:
+            return soonest
+        picked.used_at = now
+        return picked

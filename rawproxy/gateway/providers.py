@@ -4,6 +4,7 @@ Layer: gateway. A new host of a known dialect is one row of `PROVIDERS`.
 """
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Literal, NamedTuple
 from urllib.parse import SplitResult, quote, urlsplit
 
@@ -136,8 +137,8 @@ class TlsFiles(NamedTuple):
     client_key: str = ""
 
 
-class Upstream(msgspec.Struct, frozen=True, eq=False):
-    """One configured upstream, ready to be asked.
+class Upstream(msgspec.Struct, frozen=True, eq=False, dict=True):
+    """One configured upstream, ready to be asked. What every request has of it is written once.
 
     Attributes:
         dialects: what it speaks, the preferred one first.
@@ -177,10 +178,23 @@ class Upstream(msgspec.Struct, frozen=True, eq=False):
         """The model names that it can tell by itself: an engine's."""
         return self.engine.models if self.engine else ()
 
-    @property
+    @cached_property
     def url(self) -> SplitResult:
         """Its base URL, in parts."""
         return urlsplit(self.base_url)
+
+    @cached_property
+    def _host(self) -> bytes:
+        host = self.url.netloc.rpartition("@")[2]
+        return host.encode("ascii" if host.isascii() else "idna")
+
+    @cached_property
+    def _headers(self) -> dict[bytes, bytes]:
+        return {name.lower().encode(): value.encode() for name, value in self.headers.items()}
+
+    @cached_property
+    def _base_path(self) -> str:
+        return self.url.path.rstrip("/")
 
     def issuer(self, dialect: str) -> str:
         """Return whose seals its models make, asked in `dialect`."""
@@ -225,7 +239,7 @@ class Upstream(msgspec.Struct, frozen=True, eq=False):
 
     def path(self, wanted: Wanted) -> str:
         """Return the request target of what is wanted. Untranslatable where no path can name the model."""
-        base = self.url.path.rstrip("/")
+        base = self._base_path
         match self.provider:
             case "vertex":
                 owner = "anthropic" if wanted.dialect == MESSAGES else "google"
@@ -274,25 +288,25 @@ class Upstream(msgspec.Struct, frozen=True, eq=False):
             version = VERTEX_VERSION if vertex else BEDROCK_VERSION
             body, kept = hosted(body, kept, version, streams=vertex)
         target = self.path(wanted)
-        fields = dict(self._fields(wanted, face, kept))
-        fields |= dict(self.credentials(wanted.dialect, key))
-        fields |= {name.lower().encode(): value.encode() for name, value in self.headers.items()}
+        fields = self._fields(wanted, face)
+        fields.update(kept)
+        fields.update(self.credentials(wanted.dialect, key))
+        fields.update(self._headers)
         if self.provider == "bedrock" and ":" in key:
             del fields[b"authorization"]
             fields |= dict(self._signed(target, list(fields.items()), body, key, now))
         return Request(target.encode(), list(fields.items()), body)
 
-    def _fields(self, wanted: Wanted, face: Face, kept: Fields) -> Fields:
-        host = self.url.netloc.rpartition("@")[2]
-        fields: dict[bytes, bytes] = {
-            b"host": host.encode("ascii" if host.isascii() else "idna"),
+    def _fields(self, wanted: Wanted, face: Face) -> dict[bytes, bytes]:
+        fields = {
+            b"host": self._host,
             b"content-type": b"application/json",
             b"accept": face.framing.TYPE if wanted.stream else b"application/json",
             b"accept-encoding": b"identity",
         }
         if wanted.dialect in _ANTHROPIC and not face.hosted:
             fields[VERSION] = FIRST_VERSION
-        return list((fields | dict(kept)).items())
+        return fields
 
     def _signed(self, target: str, fields: Fields, body: bytes, key: Secret, now: float) -> Fields:
         access, secret, *token = key.split(":", 2)

@@ -3,7 +3,9 @@
 Layer: gateway. Routes are tried first (globs, first match wins), then an exact `upstream/model`.
 """
 
+import re
 from fnmatch import fnmatchcase
+from functools import cached_property, lru_cache
 
 import msgspec
 
@@ -23,16 +25,28 @@ class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     to: tuple[str, ...]
 
 
-class Candidate(msgspec.Struct, frozen=True):
+class Candidate(msgspec.Struct, frozen=True, dict=True):
     """One place a call may go to: an upstream, and the model's name there."""
 
     upstream: Upstream
     model: str
 
-    @property
+    @cached_property
     def name(self) -> str:
         """`upstream/model`, as it is shown to clients."""
         return f"{self.upstream.name}/{self.model}"
+
+    @cached_property
+    def shown(self) -> bytes:
+        """The same as a field value: the client chose the model, so it may hold anything."""
+        return _INVISIBLE.sub("?", self.name[:200]).encode()
+
+
+_INVISIBLE = re.compile(r"[^!-~]")
+
+
+MOST_REMEMBERED = 256
+"""Names of models whose candidates are remembered: callers ask for few, and for those all the time."""
 
 
 class Router:
@@ -41,6 +55,7 @@ class Router:
     def __init__(self, routes: tuple[Route, ...], upstreams: dict[str, Upstream]) -> None:
         self._routes = routes
         self._upstreams = upstreams
+        self._found = lru_cache(MOST_REMEMBERED)(self._find)
 
     def find(self, model: str) -> list[Candidate]:
         """Return where `model` may be asked, best first.
@@ -48,12 +63,15 @@ class Router:
         Raises:
             NotFound: nothing serves it; the message lists what there is.
         """
+        return list(self._found(model))
+
+    def _find(self, model: str) -> tuple[Candidate, ...]:
         for route in self._routes:
             if fnmatchcase(model, route.model):
-                return [self._candidate(to, model) for to in route.to]
+                return tuple(self._candidate(to, model) for to in route.to)
         upstream, slash, name = model.partition("/")
         if slash and name and upstream in self._upstreams:
-            return [self._candidate(model, name)]
+            return (self._candidate(model, name),)
         listed = ", ".join(self.names()) or "nothing yet"
         raise NotFound(
             f"the model `{model[:100]}` is not served here; there is: {listed}",

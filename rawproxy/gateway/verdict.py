@@ -3,6 +3,7 @@
 Layer: gateway. One table; every way an attempt can fail becomes a `Fail` first.
 """
 
+from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
@@ -11,8 +12,18 @@ from msgspec.structs import replace
 from rawproxy.dialects.events import Fail, FailKind
 from rawproxy.errors import Exhausted, RawproxyError, UpstreamStall
 from rawproxy.gateway.keys import Outcome
+from rawproxy.wire.fields import get, read_retry_after, read_retry_after_ms
+from rawproxy.wire.http import Fields
 
-__all__ = ["Verdict", "client_fail", "fail_of", "shown", "verdict", "with_retry_after"]
+__all__ = [
+    "Verdict",
+    "client_fail",
+    "fail_of",
+    "retry_after",
+    "shown",
+    "verdict",
+    "with_retry_after",
+]
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -87,6 +98,22 @@ def with_retry_after(fail: Fail, seconds: float | None) -> Fail:
         if seconds is None or fail.retry_after is not None
         else replace(fail, retry_after=seconds)
     )
+
+
+def retry_after(fields: Fields, wall: float) -> float | None:
+    """Return the seconds that a response asks us to wait; the finer field wins.
+
+    Args:
+        fields: its header.
+        wall: Unix seconds, about now.
+    """
+    if (value := get(fields, b"retry-after-ms")) is not None:
+        seconds = read_retry_after_ms(value)
+        if seconds is not None:
+            return seconds
+    if (value := get(fields, b"retry-after")) is not None:
+        return read_retry_after(value, datetime.fromtimestamp(wall, UTC))
+    return None
 
 
 _KIND_OF_STATUS: dict[int, FailKind] = {

@@ -10,6 +10,7 @@ does not fit its grammar reads as absent; the caller knows what its absence mean
 import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
 __all__ = [
@@ -90,9 +91,12 @@ def hop_by_hop(fields: list[tuple[bytes, bytes]]) -> frozenset[bytes]:
     Source: https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1
     """
     values = get_all(fields, b"connection")
-    if not values:
-        return HOP_BY_HOP
-    named = (name.strip(b" \t") for name in b",".join(values).lower().split(b","))
+    return _with_named(b",".join(values)) if values else HOP_BY_HOP
+
+
+@lru_cache(64)
+def _with_named(value: bytes) -> frozenset[bytes]:
+    named = (name.strip(b" \t") for name in value.lower().split(b","))
     return HOP_BY_HOP.union(filter(None, named))
 
 
@@ -147,6 +151,7 @@ def read_retry_after_ms(value: bytes) -> float | None:
     return min(float(value) / 1000, LONGEST_WAIT)
 
 
+@lru_cache(64)
 def read_media_type(value: bytes) -> bytes:
     """Return the `type/subtype` of a `Content-Type`, in lower case; `b""` when it has none.
 
@@ -165,6 +170,7 @@ def read_content_length(value: bytes) -> int | None:
     return int(value) if _CONTENT_LENGTH.fullmatch(value) else None
 
 
+@lru_cache(64)
 def host_name(value: bytes) -> bytes | None:
     """Return the host of a `Host` field in lower case, without port and without brackets.
 
@@ -185,6 +191,7 @@ def host_name(value: bytes) -> bytes | None:
     return host
 
 
+@lru_cache(64)
 def is_loopback(host: bytes) -> bool:
     """Whether `host`, as `host_name` returns it, is this machine by its name or its address.
 

@@ -7,9 +7,9 @@ Two proxies that read one head differently can be talked into handing a request 
 party. So what is doubtful is refused, never mended: both framings at once, a framing field twice,
 folded lines, bare line ends, blanks before a colon.
 
-The common head is read by one regular expression and a split: 8 us for a request with fifteen
-fields, where h11 needs 33. Any other head has to keep the same rules and then please h11
-too. The rules come first, because h11 is laxer in several of them.
+The common head is read line by line, and most of its lines were read before: 4 us for a request
+with fifteen fields, where h11 needs 33. Any other head has to keep the same rules and then please
+h11 too. The rules come first, because h11 is laxer in several of them.
 """
 
 import re
@@ -17,7 +17,7 @@ import re
 import h11
 
 from rawproxy.errors import HttpError
-from rawproxy.wire.fields import host_name
+from rawproxy.wire.fields import host_name, read_content_length
 from rawproxy.wire.http import Fields, RequestHead, ResponseHead
 from rawproxy.wire.terms import (
     Terms,
@@ -30,6 +30,10 @@ from rawproxy.wire.terms import (
 
 __all__ = [
     "FIELD_LINES",
+    "LONGEST_KNOWN",
+    "LONGEST_REPEATED",
+    "MOST_KNOWN",
+    "RequestHeads",
     "Section",
     "check_with_h11",
     "read_request_head",
@@ -38,13 +42,38 @@ __all__ = [
 
 # Possessive throughout (`++`): no head can make the engine go back, so the time is linear.
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
-_COMMON_LINES = rb"(?:\r\n%b:[\t -~]*+)*+" % _TOKEN
 
 # HTTP/1.1, the usual methods, origin-form, and no obs-text (bytes above 0x7f) in any value.
-_COMMON_REQUEST = re.compile(
-    rb"(GET|HEAD|POST|PUT|DELETE|OPTIONS) (/[!\"$-~]*+) HTTP/1\.1" + _COMMON_LINES
-)
-_COMMON_RESPONSE = re.compile(rb"HTTP/1\.1 ([1-5][0-9]{2}) [\t -~]*+" + _COMMON_LINES)
+_COMMON_REQUEST = re.compile(rb"(GET|HEAD|POST|PUT|DELETE|OPTIONS) (/[!\"$-~]*+) HTTP/1\.1")
+_COMMON_RESPONSE = re.compile(rb"HTTP/1\.1 ([1-5][0-9]{2}) [\t -~]*+")
+_COMMON_LINE = re.compile(rb"(%b):([\t -~]*+)" % _TOKEN)
+
+_REPEATED = frozenset({
+    b"accept", b"accept-encoding", b"accept-language", b"access-control-expose-headers", b"alt-svc",
+    b"anthropic-beta", b"anthropic-version", b"cache-control", b"connection", b"content-type", b"date",
+    b"host", b"openai-beta", b"openai-version", b"server", b"strict-transport-security",
+    b"transfer-encoding", b"user-agent", b"vary", b"x-app", b"x-content-type-options",
+    b"x-stainless-arch", b"x-stainless-async", b"x-stainless-lang", b"x-stainless-os",
+    b"x-stainless-package-version", b"x-stainless-read-timeout", b"x-stainless-retry-count",
+    b"x-stainless-runtime", b"x-stainless-runtime-version", b"x-stainless-timeout",
+})  # fmt: skip
+"""Fields that come again and again in the same words, and that no secret and no prompt stands in."""
+
+MOST_KNOWN = 1024
+"""Lines that are remembered: those of some dozens of programs, in 200 KiB at most."""
+
+LONGEST_KNOWN = 128
+"""Bytes of a line that is remembered."""
+
+LONGEST_REPEATED = 2048
+"""Bytes of a head that is kept to be compared with the next one; each connection keeps one."""
+
+_LENGTH_LINE = re.compile(rb"\r\ncontent-length:[\t ]*+([0-9]++)[\t ]*+(?=\r\n|\Z)", re.IGNORECASE)
+
+_known: dict[bytes, tuple[bytes, bytes]] = {}
+"""Lines that were read before. All heads share their fields: an exchange keeps its head for minutes."""
+
+_Common = tuple[tuple[bytes, ...], Fields]
 
 FIELD_LINES = re.compile(rb"(?:\r\n%b:[\t -~\x80-\xff]*+)*+" % _TOKEN)
 """All that may follow a start line, or the size line of the last chunk, up to the blank line."""
@@ -115,6 +144,58 @@ class Section:
         return held
 
 
+class RequestHeads:
+    """Reads the heads of one connection's requests.
+
+    A client says the same in each of them, but for the length of the body: from the second one on it
+    is only compared, which takes a tenth of the time.
+
+    Args:
+        max_fields: how many fields there may be.
+
+    Attributes:
+        repeated: the last head said the same as the one before it, but for the length of the body.
+    """
+
+    __slots__ = ("_at", "_end", "_head", "_max_fields", "_start", "_terms", "repeated")
+
+    def __init__(self, max_fields: int) -> None:
+        self.repeated = False
+        self._max_fields = max_fields
+        self._head: RequestHead | None = None  # the one before
+        self._terms = Terms(0, keep_alive=True)
+        self._start = b""  # what stood before the digits of its Content-Length; b"": not known
+        self._end = b""  # what stood behind them
+        self._at = 0  # which of its fields that is
+
+    def read(self, head: bytes) -> tuple[RequestHead, Terms]:
+        """Read a head: see `read_request_head`."""
+        before, start = self._head, self._start
+        if before is not None and start and head.startswith(start) and head.endswith(self._end):
+            digits = head[len(start) : len(head) - len(self._end)]
+            length = read_content_length(digits)
+            if length is not None:
+                self.repeated = True
+                fields = before.fields.copy()
+                fields[self._at] = (b"content-length", digits)
+                again = RequestHead(before.method, before.target, fields, before.version)
+                terms = self._terms
+                return again, Terms(length, terms.keep_alive, terms.expects_continue)
+        self.repeated = False
+        found, terms = read_request_head(head, max_fields=self._max_fields)
+        self._start = b""
+        if before is not None and terms.refusal is None and len(head) <= LONGEST_REPEATED:
+            self._remember(head, found.fields)  # the second one: more will come
+        self._head, self._terms = found, terms
+        return found, terms
+
+    def _remember(self, head: bytes, fields: Fields) -> None:
+        match = _LENGTH_LINE.search(head)
+        if match is not None and (b"content-length", match[1]) in fields:
+            self._start, self._end = head[: match.start(1)], head[match.end(1) :]
+            self._at = fields.index((b"content-length", match[1]))
+
+
 def read_request_head(head: bytes, *, max_fields: int) -> tuple[RequestHead, Terms]:
     """Read a request's head.
 
@@ -128,16 +209,19 @@ def read_request_head(head: bytes, *, max_fields: int) -> tuple[RequestHead, Ter
         HttpError: 400 for bad syntax or doubtful framing, 431 for too many fields, 501 for a
             transfer coding other than chunked, 505 for a version other than 1.0 and 1.1.
     """
-    if match := _COMMON_REQUEST.fullmatch(head):
-        method, target = match.groups()
+    lines = head.split(b"\r\n")
+    common = _read_common(_COMMON_REQUEST, lines)
+    if common is not None:
+        (method, target), fields = common
         version = b"1.1"
     else:
         method, target, version = _read_request_line(head)
-    fields = _split_fields(head, max_fields)
+        fields = _split_fields(lines)
+    _check_number(fields, max_fields)
     telling = pick_telling(fields)
     check_host(telling.get(b"host", []), version)
     terms = read_terms(telling, version)
-    if match is None:
+    if common is None:
         check_with_h11(head, response=False)
         target, fields = _resolve_target(method, target, fields)
     return RequestHead(method, target, fields, version), terms
@@ -153,14 +237,18 @@ def read_response_head(head: bytes, *, max_fields: int) -> tuple[ResponseHead, T
     Raises:
         HttpError: as for a request, but for what only requests have.
     """
-    if match := _COMMON_RESPONSE.fullmatch(head):
-        status, version = int(match[1]), b"1.1"
+    lines = head.split(b"\r\n")
+    common = _read_common(_COMMON_RESPONSE, lines)
+    if common is not None:
+        (digits,), fields = common
+        status, version = int(digits), b"1.1"
     else:
         status, version = _read_status_line(head)
-    fields = _split_fields(head, max_fields)
+        fields = _split_fields(lines)
+    _check_number(fields, max_fields)
     telling = pick_telling(fields)
     terms = Terms(read_length(telling, version), keeps_alive(telling, version))
-    if match is None:
+    if common is None:
         check_with_h11(head, response=True)
     return ResponseHead(status, fields, version), terms
 
@@ -209,14 +297,47 @@ def _check_lines(head: bytes, start: int, version: bytes) -> None:
         raise HttpError("a header line is malformed")
 
 
-def _split_fields(head: bytes, max_fields: int) -> Fields:
-    """Return the fields of a head whose lines have been checked."""
-    lines = head.split(b"\r\n")
-    if len(lines) - 1 > max_fields:
-        raise HttpError(f"more than {max_fields} header fields", status=431)
-    del lines[0]
-    pairs = [line.partition(b":") for line in lines]
+def _read_common(start: re.Pattern[bytes], lines: list[bytes]) -> _Common | None:
+    """Return what is in a start line of the form `start`, and the fields after it.
+
+    None when one of the lines is uncommon.
+    """
+    match = start.fullmatch(lines[0])
+    if match is None:
+        return None
+    known = _known.get
+    try:
+        return match.groups(), [known(line) or _common_field(line) for line in lines[1:]]
+    except _UncommonError:
+        return None
+
+
+class _UncommonError(Exception):
+    """A line is not of the common form; whether it is allowed is for others to say."""
+
+
+def _common_field(line: bytes) -> tuple[bytes, bytes]:
+    match = _COMMON_LINE.fullmatch(line)
+    if match is None:
+        raise _UncommonError
+    name, value = match.groups()
+    field = name.lower(), value.strip(b" \t")
+    if field[0] in _REPEATED and len(line) <= LONGEST_KNOWN:
+        if len(_known) >= MOST_KNOWN:
+            _known.clear()
+        _known[line] = field
+    return field
+
+
+def _split_fields(lines: list[bytes]) -> Fields:
+    """Return the fields of a head whose lines have been checked; the first one is its start line."""
+    pairs = [line.partition(b":") for line in lines[1:]]
     return [(name.lower(), value.strip(b" \t")) for name, _, value in pairs]
+
+
+def _check_number(fields: Fields, most: int) -> None:
+    if len(fields) > most:
+        raise HttpError(f"more than {most} header fields", status=431)
 
 
 def _resolve_target(method: bytes, target: bytes, fields: Fields) -> tuple[bytes, Fields]:

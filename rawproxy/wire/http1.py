@@ -18,7 +18,7 @@ import msgspec
 
 from rawproxy.errors import HttpError
 from rawproxy.wire.bodies import BodyReader, Chunked, Length, UntilClose
-from rawproxy.wire.heads import Section, read_request_head, read_response_head
+from rawproxy.wire.heads import RequestHeads, Section, read_response_head
 from rawproxy.wire.http import Body, End, Fields, HttpEvent, RequestHead, ResponseHead
 from rawproxy.wire.outgoing import check_request, check_status, write_fields
 from rawproxy.wire.terms import BODILESS, CHUNKED, FIRST_FINAL, SWITCHING_PROTOCOLS, Terms
@@ -102,11 +102,17 @@ class RequestReader:
         wants_continue: a head came whose body the client holds back until it gets CONTINUE.
     """
 
+    __slots__ = (
+        "_body", "_ended", "_failure", "_heads", "_limits", "_section", "_skipped", "head",
+        "keep_alive", "wants_continue",
+    )  # fmt: skip
+
     def __init__(self, limits: Limits) -> None:
         self.head: RequestHead | None = None
         self.keep_alive = False
         self.wants_continue = False
         self._limits = limits
+        self._heads = RequestHeads(limits.head_fields)
         self._section = Section(limits.head_bytes)
         self._skipped = 0  # bytes of empty lines
         self._body: BodyReader | None = None  # None until the head has come
@@ -117,6 +123,11 @@ class RequestReader:
     def idle(self) -> bool:
         """Whether nothing of a next request has arrived yet; empty lines are nothing."""
         return (self._ended or self._body is None) and not self._section.size
+
+    @property
+    def repeated(self) -> bool:
+        """Whether the last head said the same as the one before it, but for the length of the body."""
+        return self._heads.repeated
 
     @property
     def buffered(self) -> int:
@@ -148,7 +159,7 @@ class RequestReader:
         self._body = None
         self._ended = False
         self._skipped = 0
-        return self.feed(self._section.take())
+        return self.feed(self._section.take()) if self._section.size else []
 
     def close(self) -> None:
         """Learn that the client has sent its last byte.
@@ -170,8 +181,7 @@ class RequestReader:
             if found is None:
                 return events
             lines, data = found
-            max_fields = self._limits.head_fields
-            self.head, terms = read_request_head(lines, max_fields=max_fields)
+            self.head, terms = self._heads.read(lines)
             events.append(self.head)
             self._begin_body(terms, data)
         elif data:
@@ -180,11 +190,15 @@ class RequestReader:
         rest = _read_body(self._body, data, events)
         if rest is not None:
             self._ended = True
-            self._section.hold(rest)
+            if rest:
+                self._section.hold(rest)
         return events
 
     def _without_empty_lines(self, data: bytes) -> bytes:
-        if self._section.size < 2:  # not more than the first half of a CRLF
+        size = self._section.size
+        if not size and not data.startswith(b"\r"):
+            return data
+        if size < 2:  # not more than the first half of a CRLF
             data = self._section.take() + data
             if data.startswith(b"\r\n"):
                 rest = _EMPTY_LINES.sub(b"", data)
@@ -222,6 +236,11 @@ class ResponseReader:
     Attributes:
         started: at least one byte of a response has arrived.
     """
+
+    __slots__ = (
+        "_body", "_ended", "_failure", "_head_request", "_interim", "_keep_alive", "_limits",
+        "_section", "started",
+    )  # fmt: skip
 
     def __init__(self, limits: Limits, *, head_request: bool = False) -> None:
         self.started = False
@@ -349,8 +368,8 @@ def write_response_head(status: int, fields: Fields) -> bytes:
         HttpError: 500, a part would not be read as what it is.
     """
     names, lines = write_fields(fields)
-    framing = [name for name in names if name in _FRAMING]
-    if len(framing) > 1:
+    framing = sum(map(names.count, _FRAMING))
+    if framing > 1:
         raise HttpError("a response is written with one framing field at most", status=500)
     if framing and (status < FIRST_FINAL or status in BODILESS):
         # What it announced would be read as the next response.

@@ -5,6 +5,8 @@ are read in `heads` (HTTP/1.1) and `h2.heads` (HTTP/2).
 Spec:  https://www.rfc-editor.org/rfc/rfc9110 and https://www.rfc-editor.org/rfc/rfc9112#section-6
 """
 
+from functools import lru_cache
+
 import msgspec
 
 from rawproxy.errors import HttpError
@@ -39,6 +41,8 @@ CHUNKED = -1
 _TELLING = frozenset({
     b"connection", b"content-encoding", b"content-length", b"expect", b"host", b"transfer-encoding",
 })  # fmt: skip
+
+_NO_CODING = frozenset({b"", b"identity"})
 
 Telling = dict[bytes, list[bytes]]
 """The values of the fields that tell, by name."""
@@ -92,11 +96,11 @@ def read_terms(telling: Telling, version: bytes) -> Terms:
         HttpError: as `read_length`.
     """
     refusal = None
-    expectations = telling.get(b"expect", [])
-    if any(value.lower() != b"100-continue" for value in expectations):
+    expectations = telling.get(b"expect")
+    if expectations and any(value.lower() != b"100-continue" for value in expectations):
         refusal = HttpError("the only expectation met is 100-continue", status=417)
-    codings = [item for value in telling.get(b"content-encoding", []) for item in _items(value)]
-    if any(coding not in (b"", b"identity") for coding in codings):
+    codings = telling.get(b"content-encoding")
+    if codings and any(set(_items(value)) - _NO_CODING for value in codings):
         refusal = HttpError("a request body is sent without content coding", status=415)
     length = read_length(telling, version)
     return Terms(
@@ -116,8 +120,8 @@ def read_length(telling: Telling, version: bytes) -> int | None:
 
     Source: https://www.rfc-editor.org/rfc/rfc9112#section-6.3
     """
-    codings = telling.get(b"transfer-encoding", [])
-    lengths = telling.get(b"content-length", [])
+    codings = telling.get(b"transfer-encoding")
+    lengths = telling.get(b"content-length")
     if codings:
         if lengths:
             raise HttpError("Transfer-Encoding and Content-Length exclude each other")
@@ -138,7 +142,8 @@ def keeps_alive(telling: Telling, version: bytes) -> bool:
     # HTTP/1.0 keep-alive is not spoken: proxies between would not know of it (RFC 9112 C.2.2).
     if version == b"1.0":
         return False
-    return not any(b"close" in _items(value) for value in telling.get(b"connection", []))
+    values = telling.get(b"connection")
+    return values is None or not any(map(_closes, values))
 
 
 def _check_codings(values: list[bytes]) -> None:
@@ -147,6 +152,11 @@ def _check_codings(values: list[bytes]) -> None:
         raise HttpError("Transfer-Encoding is malformed")
     if codings != [b"chunked"]:
         raise HttpError("the only transfer coding spoken here is chunked", status=501)
+
+
+@lru_cache(64)
+def _closes(value: bytes) -> bool:
+    return b"close" in _items(value)
 
 
 def _items(value: bytes) -> list[bytes]:

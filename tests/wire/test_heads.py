@@ -5,10 +5,17 @@ leaves one. Each row of fields is tried below a common start line, which the fas
 below an uncommon one, which goes the long way: both must say the same.
 """
 
+from collections.abc import Callable, Iterator
+
 import pytest
 
 from rawproxy.errors import HttpError
+from rawproxy.wire import heads
 from rawproxy.wire.heads import (
+    LONGEST_KNOWN,
+    LONGEST_REPEATED,
+    MOST_KNOWN,
+    RequestHeads,
     Section,
     check_with_h11,
     read_request_head,
@@ -474,6 +481,128 @@ def test_errors_never_quote_the_head(head: bytes) -> None:
     with pytest.raises(HttpError) as caught:
         request(head)
     assert "canary" not in str(caught.value)
+
+
+# -- lines that were read before
+
+
+@pytest.fixture
+def known() -> Iterator[dict[bytes, tuple[bytes, bytes]]]:
+    """The lines that are remembered: none at first, and afterwards those of before."""
+    before = dict(heads._known)
+    heads._known.clear()
+    yield heads._known
+    heads._known.clear()
+    heads._known.update(before)
+
+
+def test_heads_share_the_fields_that_repeat(known: dict[bytes, tuple[bytes, bytes]]) -> None:
+    lines = HOST + b"Content-Length: 0\r\nUser-Agent:  curl/8 \t\r\nX-Secret: 1"
+    first, second = (request(FAST + lines)[0].fields for _ in range(2))
+    assert first == second
+    shared = [one[0] for one, other in zip(first, second, strict=True) if one is other]
+    assert shared == [b"host", b"user-agent"]
+    assert known[b"User-Agent:  curl/8 \t"] == (b"user-agent", b"curl/8")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(b"Authorization: Bearer sk-canary", id="a credential"),
+        pytest.param(b"x-api-key: sk-canary", id="another one"),
+        pytest.param(b"Cookie: a=b", id="a cookie"),
+        pytest.param(b"Accept: %b" % (b"a" * LONGEST_KNOWN), id="a long line"),
+        pytest.param(b"Accept: \xff", id="an uncommon line"),
+    ],
+)
+def test_what_is_never_remembered(line: bytes, known: dict[bytes, tuple[bytes, bytes]]) -> None:
+    request(FAST + HOST + line)
+    assert list(known) == [HOST.strip()]
+
+
+def test_only_so_many_lines_are_remembered(known: dict[bytes, tuple[bytes, bytes]]) -> None:
+    for number in range(2 * MOST_KNOWN):
+        value = b"%d.example" % number
+        head, _ = request(FAST + b"Host: " + value)
+        assert head.fields == [(b"host", value)]
+        assert len(known) <= MOST_KNOWN
+
+
+# -- heads of one connection
+
+BASES = [
+    pytest.param(FAST + HOST + b"Content-Length: %b\r\nAccept: a", id="in the middle"),
+    pytest.param(FAST + HOST + b"content-length:%b", id="last"),
+    pytest.param(FAST + b"CONTENT-LENGTH: \t %b \t\r\n" + HOST[:-2], id="first, with blanks"),
+    pytest.param(SLOW + HOST + b"Content-Length: %b\r\nAccept: a", id="an uncommon method"),
+    pytest.param(
+        b"POST http://other/x HTTP/1.1\r\n" + HOST + b"Content-Length: %b", id="absolute-form"
+    ),
+    pytest.param(b"POST / HTTP/1.0\r\nContent-Length: %b", id="HTTP/1.0"),
+    pytest.param(FAST + HOST + b"Expect: 100-continue\r\nContent-Length: %b", id="Expect"),
+    pytest.param(FAST + HOST + b"Content-Encoding: gzip\r\nContent-Length: %b", id="refused"),
+    pytest.param(
+        FAST + HOST + b"X: content-length: 3\r\nContent-Length: %b", id="named in another field"
+    ),
+    pytest.param(FAST + HOST + b"X: %%b\r\nContent-Length: %b\r\nAccept: 7", id="digits elsewhere"),
+    pytest.param(
+        FAST + HOST + b"X: %b\r\nContent-Length: %%b" % (b"x" * LONGEST_REPEATED), id="a long head"
+    ),
+    pytest.param(FAST + HOST + b"X: %b", id="no length"),
+    pytest.param(FAST + HOST + b"Transfer-Encoding: chunked\r\nX: %b", id="chunked"),
+]
+LENGTHS = [
+    b"7", b"0", b"12345", b"9" * 19, b"9" * 20, b"", b" ", b"07", b"+7", b"-7", b"7 7", b"7, 7", b"7,7", b"0x7",
+    b"7\t", b" 7", b"\xb2", b"7\r\nA: b", b"7\r\nContent-Length: 7", b"7\r\nTransfer-Encoding: chunked", b"7\r\n 7",
+    b"7\nA: b", b"7\r\n\r\n", b"7\x00",
+]  # fmt: skip
+
+
+def outcome(read: Callable[[bytes], tuple[RequestHead, Terms]], head: bytes) -> object:
+    try:
+        found, terms = read(head)
+    except HttpError as error:
+        return str(error), error.status
+    refusal = terms.refusal and terms.refusal.status
+    return found, terms.length, terms.keep_alive, terms.expects_continue, refusal
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("base", BASES)
+def test_a_head_says_the_same_whatever_came_before_it(base: bytes, length: bytes) -> None:
+    one = RequestHeads(100)
+    for digits in (b"7", b"8", length, b"9", length, b"7"):
+        head = base.replace(b"%b", digits)
+        assert outcome(one.read, head) == outcome(request, head)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(FAST + HOST + b"Content-Length: 7\r\nX: 2", id="another value behind it"),
+        pytest.param(FAST + b"Host: b\r\nContent-Length: 7\r\nX: 1", id="another value before it"),
+        pytest.param(FAST + HOST + b"Content-Length: 7\r\nX: 1\r\nY: 1", id="one more"),
+        pytest.param(FAST + HOST + b"Content-Length: 7", id="one less"),
+        pytest.param(FAST + HOST + b"X: 1", id="no length"),
+    ],
+)
+def test_a_head_that_says_anything_else_is_no_repeated_one(other: bytes) -> None:
+    like = FAST + HOST + b"Content-Length: %d\r\nX: 1"
+    one = RequestHeads(100)
+    seen = []
+    for head in (like % 1, like % 2, like % 3, other, like % 4, like % 5, like % 6):
+        outcome(one.read, head)
+        seen.append(one.repeated)
+    assert seen == [False, False, True, False, False, True, True]
+
+
+def test_heads_that_are_repeated_share_their_fields() -> None:
+    head = FAST + HOST + b"X: 1\r\nContent-Length: %d\r\nY: 2"
+    one = RequestHeads(100)
+    fields = [one.read(head % length)[0].fields for length in (1, 2, 3)]
+    assert fields[2] is not fields[1]
+    shared = [a[0] for a, b in zip(fields[1], fields[2], strict=True) if a is b]
+    assert shared == [b"host", b"x", b"y"]
 
 
 # -- sections
