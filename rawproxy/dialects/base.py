@@ -24,6 +24,7 @@ __all__ = [
     "Given",
     "Glance",
     "Grammar",
+    "Marking",
     "StreamReader",
     "StreamWriter",
     "Target",
@@ -167,6 +168,14 @@ class StreamWriter(Protocol):
         ...
 
 
+class Marking(Protocol):
+    """Finds the frames that a pass-through has to note: a pattern, or two in one (`marks.Marks`)."""
+
+    def search(self, frame: bytes, /) -> re.Match[bytes] | None:
+        """Return where the frame is marked; None where it is not."""
+        ...
+
+
 class Grammar(Protocol):
     """Checks a stream, frame by frame, against what the API promises its clients."""
 
@@ -192,7 +201,7 @@ class Dialect(Protocol):
     REPLY_MODEL: tuple[str, ...]
     """Where replies and their frames name the model, as dotted paths, e.g. `message.model`."""
 
-    MARKS: re.Pattern[bytes]
+    MARKS: Marking
     """Matches in every frame that a pass-through has to note: usage, stop, end, error."""
 
     STREAM_END: bytes

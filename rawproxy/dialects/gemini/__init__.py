@@ -14,7 +14,7 @@ seals a part. Replies are in `reader` and `writer`, with `partial_args`, `ground
 import re
 
 from rawproxy.dialects import glance as glances
-from rawproxy.dialects.base import NOTHING_GIVEN, Back, Given, Glance
+from rawproxy.dialects.base import NOTHING_GIVEN, Back, Given, Glance, Marking
 from rawproxy.dialects.call import Call
 from rawproxy.dialects.envelope import Vault
 from rawproxy.dialects.events import Event
@@ -43,7 +43,7 @@ MODEL_FIELD = ""
 REPLY_MODEL: tuple[str, ...] = ("modelVersion",)
 STREAM_END = b""
 KEEPALIVE_BEGINS = False
-MARKS = re.compile(rb'"(?:finishReason|blockReason|usageMetadata|error)"\s*:')
+MARKS: Marking = re.compile(rb'"(?:finishReason|blockReason|usageMetadata|error)"\s*:')
 
 _CONFIGS = ("generationConfig", "generation_config")
 _CHOICES = ("candidateCount", "candidate_count")
