@@ -33,8 +33,8 @@ __all__ = [
 ]
 
 
-Carry = Callable[[bytes], bytes]
-"""Writes one more piece of a text, given as JSON text without quotes."""
+Carry = Callable[[list[bytes]], bytes]
+"""Writes more pieces of a text, at least one, each given as JSON text without quotes."""
 
 
 class Given(msgspec.Struct, frozen=True):
@@ -151,11 +151,12 @@ class StreamWriter(Protocol):
         ...
 
     def carry(self, block: int) -> Carry | None:
-        """Return what writes one more Delta of an open text block, and nothing else.
+        """Return what writes more Deltas of an open text block, and nothing else.
 
-        It is given the text as JSON has it, without quotes and without anything that JSON would
-        escape. None where a Delta of this block takes more than that; and for every other kind of
-        block, whose text readers have to know: it is sealed, or has to be JSON.
+        It is given the texts as `encode` has them, without quotes, and stays good while nothing but
+        Deltas of this block and keepalives is written. None where a Delta of this block takes more
+        than that; and for every other kind of block, whose text readers have to know: it is sealed,
+        or has to be JSON.
         """
         ...
 

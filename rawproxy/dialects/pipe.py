@@ -20,8 +20,8 @@ from msgspec.structs import replace
 
 from rawproxy.dialects.base import Back, Carry, Dialect, StreamWriter
 from rawproxy.dialects.cutoff import Cutoff
-from rawproxy.dialects.ends import Sink, Source
-from rawproxy.dialects.events import Event, Fail, Start
+from rawproxy.dialects.ends import Sink, Source, broken_off
+from rawproxy.dialects.events import Delta, Event, Fail, Start
 from rawproxy.dialects.losses import Loss
 from rawproxy.dialects.reading import decode
 from rawproxy.dialects.reframe import Reframer
@@ -380,14 +380,28 @@ class TranslatePipe:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the client's spelling of every event that `data` completes."""
-        if self._carry is not None and (texts := self._source.texts(data)) is not None:
-            self.tally.deltas += len(texts)
-            return [b"".join(map(self._carry, texts))]
-        if self._over:
-            return []
-        parts = self.say(self._source.feed(data))
-        steady = self._source.steady if self._cutoff is None else -1
-        self._carry = self._sink.carry(steady) if steady >= 0 else None
+        if self._carry is None:
+            return [] if self._over else self._read(data)
+        texts, data = self._source.texts(data)
+        if not texts:
+            return self._read(data)
+        self.tally.deltas += len(texts)
+        said = self._carry(texts)
+        return [said, *self._read(data, behind=True)] if data else [said]
+
+    def _read(self, data: bytes, *, behind: bool = False) -> list[bytes]:
+        """Return what `data` says that has to be read; `behind` what its read began with."""
+        try:
+            events = self._source.feed(data)
+        except UpstreamNonsense as error:
+            if not behind:
+                raise
+            events = [broken_off(error)]
+        parts = self.say(events)
+        if self._source.steady < 0 or self._cutoff is not None:
+            self._carry = None
+        elif self._carry is None or not all(type(event) is Delta for event in events):
+            self._carry = self._sink.carry(self._source.steady)
         return parts
 
     def say(self, events: list[Event]) -> list[bytes]:

@@ -108,6 +108,11 @@ class Splitter:
             frames += self._cut(self.close())
         return frames
 
+    def unread(self) -> bytes:
+        """Return an unfinished frame, as if it had not come; see `rawproxy.wire.frame.Splitter`."""
+        self._last = b""
+        return self.close()
+
     def close(self) -> bytes:
         """Return the bytes of an unfinished last frame; `b""` when there is none."""
         held = bytes(self._held)
