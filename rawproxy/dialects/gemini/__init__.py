@@ -27,7 +27,7 @@ from rawproxy.dialects.gemini.spelling import GEMINI, Object
 from rawproxy.dialects.gemini.writer import ChunkWriter, write_body
 from rawproxy.dialects.losses import Loss
 from rawproxy.errors import ClientError, WireError
-from rawproxy.wire import splice, sse
+from rawproxy.wire import sse
 from rawproxy.wire.frame import Frame, Framing
 
 __all__ = [
@@ -54,13 +54,12 @@ def glance(body: bytes, given: Given) -> Glance:
     said = Given(given.model, bool(given.stream), given.variant)
     seen = glances.glance(body, said, model="", n="")
     try:
-        configs = [found for name in _CONFIGS if (found := splice.value(body, name))]
+        configs = glances.values(body, _CONFIGS).values()
         counts = [
             found
             for config in configs
             if config.startswith(b"{")
-            for name in _CHOICES
-            if (found := splice.value(config, name))
+            for found in glances.values(config, _CHOICES).values()
         ]
     except WireError as error:
         raise ClientError(f"the body cannot be read: {error}") from error
