@@ -35,6 +35,10 @@ Edit = Callable[[Frame], bytes]
 """What goes out for a whole frame: its raw bytes, other bytes, or b"" to drop it."""
 
 
+_LOOK, _GLIMPSE = Back(), Back(partial=True)
+"""A reply that is passed has nothing to be undone."""
+
+
 class Pipe(Protocol):
     """Feed it what the upstream says; send what it returns."""
 
@@ -76,7 +80,7 @@ class _Watcher:
 
     def __init__(self, dialect: Dialect, framing: Framing, tally: Tally, frame_bytes: int) -> None:
         self._marks = dialect.MARKS
-        self._reader = dialect.stream_reader(Back(partial=True))
+        self._reader = dialect.stream_reader(_GLIMPSE)
         self._framing = framing
         self._native = framing is dialect.FRAMING
         self._splitter = framing.splitter(frame_bytes)
@@ -289,12 +293,14 @@ class PassBody:
             _check_framed(self._framed)
             return []
         body = b"".join(self._held)
-        _check_json(body)
-        if self._dialect is not None:
-            try:
-                self.tally.note(self._dialect.read_reply(body, Back()))
-            except UpstreamError:
-                self.tally.unknown += 1
+        try:
+            if self._dialect is not None:
+                self.tally.note(self._dialect.read_reply(body, _LOOK))
+            else:
+                _check_json(body)
+        except UpstreamError:  # no reply of the dialect's; what is one is JSON
+            _check_json(body)
+            self.tally.unknown += 1
         self.tally.bearing = self.tally.bearing or self.tally.failure is None
         return [body if self._edit is None else self._edit(body)]
 
