@@ -24,6 +24,7 @@ __all__ = [
     "Given",
     "Glance",
     "Grammar",
+    "Marking",
     "StreamReader",
     "StreamWriter",
     "Target",
@@ -32,8 +33,8 @@ __all__ = [
 ]
 
 
-Carry = Callable[[bytes], bytes]
-"""Writes one more piece of a text, given as JSON text without quotes."""
+Carry = Callable[[list[bytes]], bytes]
+"""Writes more pieces of a text, at least one, each given as JSON text without quotes."""
 
 
 class Given(msgspec.Struct, frozen=True):
@@ -150,11 +151,12 @@ class StreamWriter(Protocol):
         ...
 
     def carry(self, block: int) -> Carry | None:
-        """Return what writes one more Delta of an open text block, and nothing else.
+        """Return what writes more Deltas of an open text block, and nothing else.
 
-        It is given the text as JSON has it, without quotes and without anything that JSON would
-        escape. None where a Delta of this block takes more than that; and for every other kind of
-        block, whose text readers have to know: it is sealed, or has to be JSON.
+        It is given the texts as `encode` has them, without quotes, and stays good while nothing but
+        Deltas of this block and keepalives is written. None where a Delta of this block takes more
+        than that; and for every other kind of block, whose text readers have to know: it is sealed,
+        or has to be JSON.
         """
         ...
 
@@ -164,6 +166,14 @@ class StreamWriter(Protocol):
 
     def joined(self) -> None:
         """Learn that frames of the upstream itself went out: the stream has begun without us."""
+        ...
+
+
+class Marking(Protocol):
+    """Finds the frames that a pass-through has to note: a pattern, or two in one (`marks.Marks`)."""
+
+    def search(self, frame: bytes, /) -> re.Match[bytes] | None:
+        """Return where the frame is marked; None where it is not."""
         ...
 
 
@@ -192,7 +202,7 @@ class Dialect(Protocol):
     REPLY_MODEL: tuple[str, ...]
     """Where replies and their frames name the model, as dotted paths, e.g. `message.model`."""
 
-    MARKS: re.Pattern[bytes]
+    MARKS: Marking
     """Matches in every frame that a pass-through has to note: usage, stop, end, error."""
 
     STREAM_END: bytes

@@ -18,7 +18,10 @@ from rawproxy.errors import UpstreamCut, UpstreamNonsense, WireError
 from rawproxy.wire import eventstream
 from rawproxy.wire.frame import Frame, Framing
 
-__all__ = ["BodySink", "BodySource", "EngineSource", "Sink", "Source", "StreamSink", "StreamSource"]
+__all__ = [
+    "BodySink", "BodySource", "EngineSource", "Sink", "Source", "StreamSink", "StreamSource",
+    "broken_off",
+]  # fmt: skip
 
 
 class Source(Protocol):
@@ -31,7 +34,7 @@ class Source(Protocol):
     """The block that is under way, of which `texts` may be asked for; -1 while there is none."""
 
     def feed(self, data: bytes) -> list[Event]: ...
-    def texts(self, data: bytes) -> list[bytes] | None: ...
+    def texts(self, data: bytes) -> tuple[list[bytes], bytes]: ...
     def close(self) -> list[Event]: ...
 
 
@@ -46,10 +49,20 @@ class StreamSource:
         self._framing = framing
         self._splitter = framing.splitter(frame_bytes)
         self._groove = Groove(eventstream.alike if framing is eventstream else None)
+        self._torn = False  # the splitter may hold the beginning of a frame
 
-    def texts(self, data: bytes) -> list[bytes] | None:
-        """Return the JSON text of each Delta of the steady block that `data` is; None where it is more."""
-        return self._groove.texts(data)
+    def texts(self, data: bytes) -> tuple[list[bytes], bytes]:
+        """Return the JSON text of each Delta of the steady block that comes first, and what to feed then.
+
+        To be called while `steady` names a block, before each `feed`.
+        """
+        if self._torn:
+            data = self._splitter.unread() + data
+            self._torn = False
+        texts, end = self._groove.texts(data)
+        if not texts:
+            self.steady = -1
+        return texts, data[end:]
 
     def feed(self, data: bytes) -> list[Event]:
         """Return what the frames completed by `data` say."""
@@ -73,13 +86,13 @@ class StreamSource:
                 events += said
             if events and isinstance(events[-1], End | Fail):
                 return events  # whatever stands behind the end has no meaning
-        # Where a frame is under way, the next read does not begin with one.
-        aligned = bool(frames) and data.endswith(frames[-1].raw)
-        self.steady = self._groove.block if aligned else -1
+        if frames:
+            self.steady = self._groove.block
+        self._torn = not frames or frames[-1].raw is not data
         if broken is not None and not events:
             raise broken
         if broken is not None:
-            events.append(Fail("server", str(broken), status=broken.status))
+            events.append(broken_off(broken))
         return events
 
     def close(self) -> list[Event]:
@@ -90,6 +103,11 @@ class StreamSource:
             with suppress(UpstreamNonsense):
                 last = self._reader.read(tail)
         return [*last, *self._reader.close()]
+
+
+def broken_off(error: UpstreamNonsense) -> Fail:
+    """Return what is said of an upstream's nonsense behind words that were good."""
+    return Fail("server", str(error), status=error.status)
 
 
 def _is_before(frame: Frame) -> bool:
@@ -120,9 +138,9 @@ class BodySource:
         self._held.append(data)
         return []
 
-    def texts(self, data: bytes) -> list[bytes] | None:  # noqa: ARG002
-        """Return None: nothing is said before the end."""
-        return None
+    def texts(self, data: bytes) -> tuple[list[bytes], bytes]:
+        """Return no text: nothing is said before the end."""
+        return [], data
 
     def close(self) -> list[Event]:
         """Return what the body says."""
@@ -139,9 +157,9 @@ class EngineSource:
         """Never called."""
         raise AssertionError(f"an engine has no bytes, and {len(data)} came")
 
-    def texts(self, data: bytes) -> list[bytes] | None:  # noqa: ARG002
-        """Return None: an engine has no bytes."""
-        return None
+    def texts(self, data: bytes) -> tuple[list[bytes], bytes]:
+        """Return no text: an engine has no bytes."""
+        return [], data
 
     def close(self) -> list[Event]:
         """Say that End was missing."""

@@ -78,35 +78,34 @@ def fold(events: list[Event]) -> Reply:
     blocks: dict[int, Block] = {}
     pieces: dict[int, list[str]] = {}
     for event in events:
-        match event:
-            case Start():
-                reply.start = event
-            case Open(block=number, choice=choice):
-                blocks[number] = Block(event)
-                pieces[number] = []
-                reply.choice(choice).items.append(blocks[number])
-            case Delta(block=number, text=text, logprobs=logprobs):
-                pieces[number].append(text)
-                if logprobs:
-                    blocks[number].logprobs.append(bytes(logprobs))
-            case Note(block=number):
-                blocks[number].notes.append(event)
-            case Sealed(block=number, seal=seal):
-                blocks[number].seal = seal
-            case Close(block=number):
-                blocks[number].closed = True
-            case Whole(choice=choice):
-                reply.choice(choice).items.append(event)
-            case Usage():
-                reply.usage = event if reply.usage is None else reply.usage.merged(event)
-            case Stop(choice=choice):
-                reply.choice(choice).stop = event
-            case End(tier=tier):
-                reply.tier = tier
-            case Fail():
-                raise UpstreamNonsense("the reply failed before it was whole")
-            case _:
-                assert_never(event)
+        if type(event) is Delta:
+            pieces[event.block].append(event.text)
+            if event.logprobs:
+                blocks[event.block].logprobs.append(bytes(event.logprobs))
+        elif type(event) is Start:
+            reply.start = event
+        elif type(event) is Open:
+            blocks[event.block] = opened = Block(event)
+            pieces[event.block] = []
+            reply.choice(event.choice).items.append(opened)
+        elif type(event) is Close:
+            blocks[event.block].closed = True
+        elif type(event) is Usage:
+            reply.usage = event if reply.usage is None else reply.usage.merged(event)
+        elif type(event) is Stop:
+            reply.choice(event.choice).stop = event
+        elif type(event) is End:
+            reply.tier = event.tier
+        elif type(event) is Note:
+            blocks[event.block].notes.append(event)
+        elif type(event) is Sealed:
+            blocks[event.block].seal = event.seal
+        elif type(event) is Whole:
+            reply.choice(event.choice).items.append(event)
+        elif type(event) is Fail:
+            raise UpstreamNonsense("the reply failed before it was whole")
+        else:
+            assert_never(event)
     for number, block in blocks.items():
         block.text = "".join(pieces[number])
     return reply

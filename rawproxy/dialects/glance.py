@@ -5,12 +5,18 @@ say them in the path. A body that names one of them twice is refused: two reader
 two different ones.
 """
 
+import re
+from functools import cache
+
+import msgspec
+from msgspec import Raw
+
 from rawproxy.dialects.base import Given, Glance
 from rawproxy.dialects.reading import decode
 from rawproxy.errors import ClientError, WireError
 from rawproxy.wire import splice
 
-__all__ = ["LONGEST_MODEL", "glance"]
+__all__ = ["LONGEST_MODEL", "glance", "values"]
 
 LONGEST_MODEL = 256
 """Characters. Names are kept in records and shown in headers; an ARN has 150."""
@@ -34,11 +40,11 @@ def glance(
     """
     wanted = [name for name in (model, n, "" if given.stream is not None else "stream") if name]
     try:
-        found = {name: splice.value(body, name) for name in wanted or ["stream"]}
+        found = values(body, tuple(wanted) or ("stream",))
     except WireError as error:
         raise ClientError(f"the body cannot be read: {error}") from error
     try:
-        named = given.model or decode(found.get(model) or b"null", str)
+        named = given.model or decode(found.get(model, b"null"), str)
     except ValueError:
         raise ClientError(f"{model}: expected a string", param=model) from None
     if len(named) > LONGEST_MODEL:
@@ -50,3 +56,41 @@ def glance(
         streams = stream.strip(b'"') == b"true"
     choices = int(many) if many is not None and many.isdigit() and len(many) < 4 else 1
     return Glance(named, streams, choices)
+
+
+# A letter of ASCII may be escaped in a key, too.
+_ESCAPED_LETTER = re.compile(rb"\\u00[67]")
+
+
+def values(body: bytes, names: tuple[str, ...]) -> dict[str, bytes]:
+    """Return the values of top-level members as they are spelled, of those that are there.
+
+    Args:
+        body: the request.
+        names: of ASCII letters.
+
+    Raises:
+        WireError: it is no JSON object, or has one of them twice.
+    """
+    decoder, spelled = _quick(names)
+    for name in spelled:  # from behind: forwards, `find` stops at every quote for a short name
+        if (at := body.rfind(name)) > 0 and body.rfind(name, 0, at) > 0:
+            break  # it may be there twice
+    else:
+        if b"\\" not in body or not _ESCAPED_LETTER.search(body):
+            try:
+                seen = decoder.decode(body)
+            except (ValueError, RecursionError):
+                pass  # not all of it is JSON; what is asked for may be there all the same
+            else:
+                return {name: bytes(raw) for name in names if (raw := getattr(seen, name))}
+    found = ((name, splice.value(body, name)) for name in names)
+    return {name: value for name, value in found if value is not None}
+
+
+@cache
+def _quick(names: tuple[str, ...]) -> tuple[msgspec.json.Decoder[msgspec.Struct], list[bytes]]:
+    """Return what decodes these members and no others, and how they are spelled."""
+    fields = [(name, Raw, Raw()) for name in names]
+    shape = msgspec.defstruct("Shape", fields, gc=False)
+    return msgspec.json.Decoder(shape), [b'"%b"' % name.encode() for name in names]

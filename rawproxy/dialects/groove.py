@@ -8,23 +8,26 @@ known by its bytes: what stands before its text, and what stands behind.
     |------------------ before ------------------| text |------ after -------|
 
 Members that count or stamp frames (`sequence_number`, `created_at`) may differ, each in one place before
-and one behind the text. A text that JSON would have to escape, or that is not UTF-8, does not fit: it
-is read like every other frame, and so is all that follows until two fit again.
+and one behind the text. A text that is spelled in another way than ours (`\\u0041`, `\\/`), or that is not
+UTF-8, does not fit: it is read like every other frame.
 """
 
 import re
 from collections.abc import Callable
+from functools import partial
 
+from rawproxy.dialects.base import Carry
 from rawproxy.dialects.events import Delta, Event
-from rawproxy.dialects.reading import encode
+from rawproxy.dialects.reading import decode, encode
 from rawproxy.wire.frame import Frame
 
-__all__ = ["Groove", "between"]
+__all__ = ["Groove", "around", "unescaped"]
 
 _VARIES = re.compile(
     rb'("(?:sequence_number|created)"\s?:\s?)[0-9]+|("(?:created_at|obfuscation|p)"\s?:\s?")[^"\\]*'
 )
-_PLAIN = re.compile(rb'[^"\\\x00-\x1f]++')
+# A text in JSON as every encoder here spells it: the short escapes and no other ones.
+_PLAIN = re.compile(rb'(?:[^"\\\x00-\x1f]++|\\["\\bfnrt])++')
 _LINE_ENDS = (
     b"\xe2\x80\xa8",
     b"\xe2\x80\xa9",
@@ -34,8 +37,8 @@ _LINE_ENDS = (
 TRIES = 64
 """Frames in a row that are looked at in vain before the stream is taken for one without a groove."""
 
-Spans = Callable[[bytes], list[tuple[int, int]] | None]
-"""Where the data of whole frames is that are framed alike; None for other bytes."""
+Spans = Callable[[bytes], list[tuple[int, int, int]]]
+"""Where the data of the frames that bytes begin with is, if framed alike: start, end, the frame's end."""
 
 Part = tuple[bytes, bytes | None]
 """Fixed bytes; and, where a member varies, the fixed bytes that follow its value."""
@@ -78,24 +81,49 @@ class Groove:
             self._tries = 0
         self._once = found
 
-    def texts(self, data: bytes) -> list[bytes] | None:
-        """Return the text of each frame in `data`, as JSON has it, without quotes.
+    def texts(self, data: bytes) -> tuple[list[bytes], int]:
+        """Return the text of each frame that `data` begins with and that fits, and where they end.
 
-        None where `data` is anything but whole frames that fit.
+        A text is as JSON has it, without quotes.
         """
-        found: list[bytes] = []
         if self._spans is not None:
-            spans = self._spans(data)
-            for start, end in spans or ():
-                if self._text(data, start, found) != end:
-                    return None
-            return None if spans is None else found
+            return self._spanned(self._spans(data), data)
+        found: list[bytes] = []
+        end = self._text(data, 0, found)
+        if 0 <= end < len(data):  # more than one frame
+            end = self._many(data, end, found)
+        while 0 <= end < len(data) and (after := self._text(data, end, found)) >= 0:
+            end = after
+        return found, max(end, 0)
+
+    def _many(self, data: bytes, at: int, found: list[bytes]) -> int:
+        """Add the texts of all frames from `at` on where no member varies and no text is odd.
+
+        Return where they end: `at` itself where there are none, or something is odd.
+        """
+        (before, opens), (after, closes) = self._before, self._after
+        if opens is not None or closes is not None or not data.startswith(before, at):
+            return at
+        # Each but the last one ends where the next one begins.
+        texts = data[at + len(before) :].split(after + before)
+        last, ended, rest = texts.pop().partition(after)
+        if ended:
+            texts.append(last)
+        text = b" ".join(texts)  # no escape goes on behind a space
+        if not all(texts) or not _PLAIN.fullmatch(text) or not (text.isascii() or _is_text(text)):
+            return at
+        found += texts
+        return len(data) - len(rest if ended else before + last)
+
+    def _spanned(self, spans: list[tuple[int, int, int]], data: bytes) -> tuple[list[bytes], int]:
+        found: list[bytes] = []
         at = 0
-        while at < len(data):
-            at = self._text(data, at, found)
-            if at < 0:
-                return None
-        return found
+        for start, end, after in spans:
+            if self._text(data, start, found) != end:
+                del found[spans.index((start, end, after)) :]
+                break
+            at = after
+        return found, at
 
     def _text(self, data: bytes, at: int, found: list[bytes]) -> int:
         """Add the text of the frame that begins at `at`; return where it ends, -1 if it does not fit."""
@@ -121,9 +149,19 @@ class Groove:
         return at
 
 
-def between(before: bytes, after: bytes, text: bytes) -> bytes:
-    """Return `text` between two fixed parts: all that most writers have to do."""
-    return before + text + after
+def around(frame: bytes) -> Carry:
+    """Return what writes frames like `frame` with other texts where it has a NUL."""
+    before, _, after = frame.partition(b"\0")
+    return partial(_around, before, after + before, after)
+
+
+def _around(before: bytes, between: bytes, after: bytes, texts: list[bytes]) -> bytes:
+    return before + between.join(texts) + after
+
+
+def unescaped(text: bytes) -> str:
+    """Return the text that a piece of JSON text spells."""
+    return decode(b'"%b"' % text, str) if b"\\" in text else text.decode()
 
 
 def _pass(data: bytes, at: int, rest: bytes) -> int:

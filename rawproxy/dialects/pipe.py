@@ -20,8 +20,8 @@ from msgspec.structs import replace
 
 from rawproxy.dialects.base import Back, Carry, Dialect, StreamWriter
 from rawproxy.dialects.cutoff import Cutoff
-from rawproxy.dialects.ends import Sink, Source
-from rawproxy.dialects.events import Event, Fail, Start
+from rawproxy.dialects.ends import Sink, Source, broken_off
+from rawproxy.dialects.events import Delta, Event, Fail, Start
 from rawproxy.dialects.losses import Loss
 from rawproxy.dialects.reading import decode
 from rawproxy.dialects.reframe import Reframer
@@ -33,6 +33,10 @@ __all__ = ["Edit", "PassBody", "PassPipe", "Pipe", "RawPipe", "TranslatePipe"]
 
 Edit = Callable[[Frame], bytes]
 """What goes out for a whole frame: its raw bytes, other bytes, or b"" to drop it."""
+
+
+_LOOK, _GLIMPSE = Back(), Back(partial=True)
+"""A reply that is passed has nothing to be undone."""
 
 
 class Pipe(Protocol):
@@ -76,7 +80,7 @@ class _Watcher:
 
     def __init__(self, dialect: Dialect, framing: Framing, tally: Tally, frame_bytes: int) -> None:
         self._marks = dialect.MARKS
-        self._reader = dialect.stream_reader(Back(partial=True))
+        self._reader = dialect.stream_reader(_GLIMPSE)
         self._framing = framing
         self._native = framing is dialect.FRAMING
         self._splitter = framing.splitter(frame_bytes)
@@ -289,12 +293,14 @@ class PassBody:
             _check_framed(self._framed)
             return []
         body = b"".join(self._held)
-        _check_json(body)
-        if self._dialect is not None:
-            try:
-                self.tally.note(self._dialect.read_reply(body, Back()))
-            except UpstreamError:
-                self.tally.unknown += 1
+        try:
+            if self._dialect is not None:
+                self.tally.note(self._dialect.read_reply(body, _LOOK))
+            else:
+                _check_json(body)
+        except UpstreamError:  # no reply of the dialect's; what is one is JSON
+            _check_json(body)
+            self.tally.unknown += 1
         self.tally.bearing = self.tally.bearing or self.tally.failure is None
         return [body if self._edit is None else self._edit(body)]
 
@@ -380,14 +386,28 @@ class TranslatePipe:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the client's spelling of every event that `data` completes."""
-        if self._carry is not None and (texts := self._source.texts(data)) is not None:
-            self.tally.deltas += len(texts)
-            return [b"".join(map(self._carry, texts))]
-        if self._over:
-            return []
-        parts = self.say(self._source.feed(data))
-        steady = self._source.steady if self._cutoff is None else -1
-        self._carry = self._sink.carry(steady) if steady >= 0 else None
+        if self._carry is None:
+            return [] if self._over else self._read(data)
+        texts, data = self._source.texts(data)
+        if not texts:
+            return self._read(data)
+        self.tally.deltas += len(texts)
+        said = self._carry(texts)
+        return [said, *self._read(data, behind=True)] if data else [said]
+
+    def _read(self, data: bytes, *, behind: bool = False) -> list[bytes]:
+        """Return what `data` says that has to be read; `behind` what its read began with."""
+        try:
+            events = self._source.feed(data)
+        except UpstreamNonsense as error:
+            if not behind:
+                raise
+            events = [broken_off(error)]
+        parts = self.say(events)
+        if self._source.steady < 0 or self._cutoff is not None:
+            self._carry = None
+        elif self._carry is None or not all(type(event) is Delta for event in events):
+            self._carry = self._sink.carry(self._source.steady)
         return parts
 
     def say(self, events: list[Event]) -> list[bytes]:

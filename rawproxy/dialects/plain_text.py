@@ -24,6 +24,7 @@ from rawproxy.dialects.base import (
     ErrorReply,
     Given,
     Glance,
+    Marking,
     Target,
     Written,
 )
@@ -65,7 +66,7 @@ MODEL_FIELD = "model"
 REPLY_MODEL: tuple[str, ...] = ()
 STREAM_END = b""
 KEEPALIVE_BEGINS = False
-MARKS = re.compile(rb"(?!)")
+MARKS: Marking = re.compile(rb"(?!)")
 
 _NEUTRAL = {"frequency_penalty": 0, "presence_penalty": 0}
 

@@ -105,14 +105,19 @@ class Scribe:
             return []
         events = self.block(kind, choice)
         block = self._running[choice][1]
-        return [*events, Delta(block, text, logprobs) if logprobs else Delta(block, text)]
+        events.append(Delta(block, text, logprobs) if logprobs else Delta(block, text))
+        return events
 
     def block(self, kind: BlockKind, choice: int = 0, *, fresh: bool = False) -> list[Event]:
         """Return the events that make a `kind` block the running one; `fresh`: a new one anyway."""
         running = self._running.get(choice)
         if self._is_over(choice) or (running is not None and running[0] == kind and not fresh):
             return []
-        events = [*self.start(), *self.close_text(choice), *self._close_whole_tools(choice)]
+        events = self.start()
+        if running is not None:
+            events += self.close_text(choice)
+        if self._tools:
+            events += self._close_whole_tools(choice)
         self._running[choice] = (kind, self._blocks)
         self._choices = with_choice(self._choices, choice)
         events.append(Open(self._next(), kind, choice))
@@ -216,9 +221,10 @@ class Scribe:
             return []
         self._choices = with_choice(self._choices, choice)
         self._stopped = with_choice(self._stopped, choice)
-        events = [*self.start(), *self.close_text(choice)]
-        for tool in [tool for tool in self._tools.values() if tool.choice == choice]:
-            events += self.close_tool(tool.key, choice)
+        events = self.start() + self.close_text(choice)
+        if self._tools:
+            for tool in [tool for tool in self._tools.values() if tool.choice == choice]:
+                events += self.close_tool(tool.key, choice)
         if reason in ("end", "tools") and not self._back.partial:
             reason = "tools" if choice in self._used_tools else "end"
         return [*events, Stop(reason, choice, sequence, detail, category, word)]

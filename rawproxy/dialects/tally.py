@@ -76,19 +76,18 @@ class Tally:
         for event in events:
             if not self.bearing and bears(event):
                 self.bearing = True
-            match event:
-                case Delta():
-                    self.deltas += 1
-                case Start(model=model):
-                    self.model = model or self.model
-                case Open(choice=choice):
-                    self._opened = with_choice(self._opened, choice)
-                case Usage():
-                    self.usage = event if self.usage is None else self.usage.merged(event)
-                case Stop(choice=choice):
-                    self._stopped = with_choice(self._stopped, choice)
-                    self.stop = event
-                case End():
-                    self.ended = True
-                case Fail():
-                    self.failure = event
+            if type(event) is Delta:
+                self.deltas += 1
+            elif type(event) is Start:
+                self.model = event.model or self.model
+            elif type(event) is Open:
+                self._opened = with_choice(self._opened, event.choice)
+            elif type(event) is Usage:
+                self.usage = event if self.usage is None else self.usage.merged(event)
+            elif type(event) is Stop:
+                self._stopped = with_choice(self._stopped, event.choice)
+                self.stop = event
+            elif type(event) is End:
+                self.ended = True
+            elif type(event) is Fail:
+                self.failure = event

@@ -64,6 +64,9 @@ class _Splitter:
     def skip(self) -> list[Frame]:
         return [_unwrapped(frame) for frame in self._inner.skip()]
 
+    def unread(self) -> bytes:
+        return self._inner.unread()
+
     def close(self) -> bytes:
         return self._inner.close()
 

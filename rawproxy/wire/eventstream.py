@@ -153,6 +153,10 @@ class Splitter:
             frames += self._cut(self.close())
         return frames
 
+    def unread(self) -> bytes:
+        """Return an unfinished frame, as if it had not come; see `rawproxy.wire.frame.Splitter`."""
+        return self.close()
+
     def close(self) -> bytes:
         """Return the bytes of an unfinished last message; `b""` when there is none."""
         held = bytes(self._held)
@@ -264,35 +268,32 @@ def _block(header: bytes, name: bytes, kind: Header) -> bytes:
     return b"".join(map(_write_header, [*_texts(header, name), _JSON, kind]))
 
 
-Spans = Callable[[bytes], "list[tuple[int, int]] | None"]
-"""Where the payloads are in bytes that are whole messages of one kind; None for other bytes."""
+Spans = Callable[[bytes], list[tuple[int, int, int]]]
+"""Where the payloads are in the messages of one kind that bytes begin with: start, end, message's end."""
 
 
 def alike(message: bytes) -> Spans:
     """Return what tells where the payloads are in messages with the headers of this one.
 
-    Each is checked by its checksum, which covers that of its prelude. None for everything else: a
-    message that is cut, or broken, or has other headers.
+    Each is checked by its checksum, which covers that of its prelude. They end before everything
+    else: a message that is cut, or broken, or has other headers.
     """
     return partial(_spans, message[_PRELUDE.size : _PRELUDE.size + int.from_bytes(message[4:8])])
 
 
-def _spans(block: bytes, data: bytes) -> list[tuple[int, int]] | None:
-    found = []
+def _spans(block: bytes, data: bytes) -> list[tuple[int, int, int]]:
+    found: list[tuple[int, int, int]] = []
     start, whole, size = 0, len(data), len(block)
-    while start < whole:
-        payload = start + 12
-        if not data.startswith(block, payload):
-            return None
-        payload += size
+    while data.startswith(block, start + 12):
+        payload = start + 12 + size
         total, headers, _ = _unpack(data, start)
         after = start + total
         end = after - 4
         if headers != size or after > whole or end < payload:
-            return None
+            break
         if zlib.crc32(data[start:end]) != int.from_bytes(data[end:after]):
-            return None
-        found.append((payload, end))
+            break
+        found.append((payload, end, after))
         start = after
     return found
 

@@ -84,6 +84,13 @@ class Splitter(Protocol):
         """
         ...
 
+    def unread(self) -> bytes:
+        """Return the bytes of an unfinished frame, and be as if they had never come.
+
+        Not while `mid_frame`, nor after an error.
+        """
+        ...
+
     def close(self) -> bytes:
         """Return the bytes of an unfinished last frame; `b""` when there is none."""
         ...

@@ -74,6 +74,7 @@ class Splitter:
         self._before: list[Frame] = []  # came in one read with the frame that is too long
         self._at = _At.GAP
         self._begun = False  # the `[` was there
+        self._first = True  # no frame has ended yet
         self._start: int | None = None  # where in its frame the element starts; None without one
         self._depth = 0  # brackets that are open in the element
         self._quoted = False  # inside a string of a nested element
@@ -102,6 +103,14 @@ class Splitter:
             frames.append(PlainFrame(self.close(), whole=False))
             frames += self._cut(later)
         return frames
+
+    def unread(self) -> bytes:
+        """Return an unfinished frame, as if it had not come; see `rawproxy.wire.frame.Splitter`."""
+        if self._at is not _At.BEHIND:
+            self._at = _At.GAP
+        self._begun = not self._first
+        self._depth, self._quoted, self._escaped = 0, False, False
+        return self.close()
 
     def close(self) -> bytes:
         """Return the bytes of an unfinished last element; `b""` when there is none."""
@@ -135,6 +144,7 @@ class Splitter:
             self._too_long, self._ends = True, ends
         elif ends:
             raw = self.close()
+            self._first = False
             if self._start is None:
                 frames.append(PlainFrame(raw))
             else:

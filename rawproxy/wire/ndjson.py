@@ -78,6 +78,10 @@ class Splitter:
             frames += self._cut(self.close())
         return frames
 
+    def unread(self) -> bytes:
+        """Return an unfinished frame, as if it had not come; see `rawproxy.wire.frame.Splitter`."""
+        return self.close()
+
     def close(self) -> bytes:
         """Return the bytes of an unfinished last line; `b""` when there is none."""
         held = bytes(self._held)

@@ -108,6 +108,11 @@ class Splitter:
             frames += self._cut(self.close())
         return frames
 
+    def unread(self) -> bytes:
+        """Return an unfinished frame, as if it had not come; see `rawproxy.wire.frame.Splitter`."""
+        self._last = b""
+        return self.close()
+
     def close(self) -> bytes:
         """Return the bytes of an unfinished last frame; `b""` when there is none."""
         held = bytes(self._held)
@@ -124,13 +129,15 @@ class Splitter:
             frames.append(PlainFrame(b"\n", whole=False))
             start = 1
         limit = self._max_frame
-        search = _blank_line(data).search  # `finditer` would leave a string in a cache of Python's
-        while match := search(data, start):
-            end = match.end()
-            if end - start > limit and match.start() - start >= limit:
-                break
-            frames.append(SseFrame(data[start:end]))
-            start = end
+        if b"\r" not in data:  # nearly always, and then there is one kind of blank line
+            while (at := data.find(b"\n\n", start)) >= 0 and at - start < limit:
+                frames.append(SseFrame(data[start : at + 2]))
+                start = at + 2
+        else:
+            search = _blank_line(data).search  # `finditer` would leave a string in Python's cache
+            while (match := search(data, start)) and match.start() - start < limit:
+                frames.append(SseFrame(data[start : match.end()]))
+                start = match.end()
         if start < len(data):
             self._held += data[start:]
         self._last = data[-1:] or self._last

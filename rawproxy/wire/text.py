@@ -38,6 +38,10 @@ class Splitter:
         """Return nothing: no frame is ever too long."""
         return []
 
+    def unread(self) -> bytes:
+        """Return an unfinished frame, as if it had not come; see `rawproxy.wire.frame.Splitter`."""
+        return self.close()
+
     def close(self) -> bytes:
         """Return the beginning of a character whose rest never came; `b""` when there is none."""
         held, self._held = self._held, b""

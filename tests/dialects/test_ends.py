@@ -97,17 +97,32 @@ def test_a_stream_is_written_as_it_is_said_and_a_body_at_the_end() -> None:
 
 
 def test_only_a_stream_is_carried() -> None:
-    assert BodySource(CHAT.read_reply, Back(), 10).texts(b"") is None
-    assert EngineSource().texts(b"") is None
+    assert BodySource(CHAT.read_reply, Back(), 10).texts(b"x") == ([], b"x")
+    assert EngineSource().texts(b"x") == ([], b"x")
     assert BodySink(CHAT, Call(CHAT.NAME, "m"), "id", 0).carry(0) is None
 
 
-def test_a_stream_is_steady_only_between_whole_frames() -> None:
+def test_a_stream_is_steady_from_the_second_frame_alike() -> None:
     reading = source()
-    frames = [HELLO.replace(b"hi", word) for word in (b"one", b"two", b"six")]
-    for data in frames:
-        reading.feed(data)
-    assert reading.steady == 0
-    assert reading.texts(frames[0]) == [b"one"]
-    reading.feed(frames[0][:9])
+    reading.feed(HELLO)
+    one, two, six = [HELLO.replace(b"hi", word) for word in (b"one", b"two", b"six")]
+    reading.feed(one)
     assert reading.steady == -1
+    reading.feed(two + six[:9])
+    assert reading.steady == 0
+    assert reading.texts(six[9:] + one + two[:9]) == ([b"six", b"one"], two[:9])
+    assert reading.feed(two[:9]) == []
+    assert reading.steady == 0
+    assert reading.texts(two[9:]) == ([b"two"], b"")
+
+
+def test_a_stream_is_not_steady_inside_of_a_long_frame() -> None:
+    """Its bytes would be looked at again with each read."""
+    reading = source()
+    one, two = [HELLO.replace(b"hi", word) for word in (b"one", b"two")]
+    reading.feed(HELLO + one + two)
+    assert reading.texts(one[:9]) == ([], one[:9])
+    assert reading.feed(one[:9]) == []
+    assert reading.steady == -1
+    assert reading.feed(one[9:]) == [Delta(0, "one")]
+    assert reading.steady == 0

@@ -3,10 +3,13 @@
 import json
 
 import pytest
+from hypothesis import given as drawn
+from hypothesis import strategies as st
 
 from rawproxy.dialects.base import NOTHING_GIVEN, Given, Glance
-from rawproxy.dialects.glance import LONGEST_MODEL, glance
-from rawproxy.errors import ClientError
+from rawproxy.dialects.glance import LONGEST_MODEL, glance, values
+from rawproxy.errors import ClientError, WireError
+from rawproxy.wire import splice
 
 
 @pytest.mark.parametrize(
@@ -77,3 +80,35 @@ def test_a_models_name_has_a_limit(over: int) -> None:
             glance(body, NOTHING_GIVEN)
     else:
         assert len(glance(body, NOTHING_GIVEN).model) == LONGEST_MODEL + over
+
+
+KEYS = ['"model"', '"n"', '"mod\\u0065l"', '"\\u006e"', '"x"', '"\\n"']
+VALUES = ['"m"', "1", "1.50", '{"model":1}', '["n"]', '"\\u0061"', '"a\nb"', "nonsense"]
+
+
+@drawn(
+    st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from(VALUES)), max_size=4),
+    st.sampled_from(["", "}", "{", " "]),
+)
+def test_values_are_those_that_splice_finds(members: list[tuple[str, str]], behind: str) -> None:
+    body = ("{" + ",".join(f"{key} : {value}" for key, value in members) + "}" + behind).encode()
+    found: dict[str, bytes] | str
+    expected: dict[str, bytes] | str
+    try:
+        expected = {
+            name: value
+            for name in ("model", "n")
+            if (value := splice.value(body, name)) is not None
+        }
+    except WireError as error:
+        expected = str(error)
+    try:
+        found = values(body, ("model", "n"))
+    except WireError as error:
+        found = str(error)
+    assert found == expected
+
+
+def test_values_of_a_body_nested_too_deep_for_a_decoder() -> None:
+    body = b'{"model":"m","x":' + b"[" * 100_000
+    assert values(body, ("model",)) == {"model": b'"m"'}

@@ -12,7 +12,7 @@ from rawproxy.dialects.base import Back
 from rawproxy.dialects.call import Call
 from rawproxy.dialects.ends import StreamSink, StreamSource
 from rawproxy.dialects.events import Close, Delta, End, Event, Open, Start, Stop, Usage
-from rawproxy.dialects.groove import TRIES, Groove, between
+from rawproxy.dialects.groove import TRIES, Groove, around, unescaped
 from rawproxy.dialects.pipe import TranslatePipe
 from rawproxy.wire import eventstream
 from rawproxy.wire.frame import MAX_FRAME, Frame, PlainFrame
@@ -40,6 +40,13 @@ def learnt(*raws: bytes) -> Groove:
     return groove
 
 
+def known(groove: Groove, data: bytes) -> list[bytes]:
+    """The texts of `data`, of which nothing is left."""
+    texts, end = groove.texts(data)
+    assert end == len(data)
+    return texts
+
+
 @pytest.fixture
 def groove() -> Groove:
     return learnt(FRAME % b"one", FRAME % b"two")
@@ -55,31 +62,48 @@ def test_two_frames_alike_make_a_groove() -> None:
 
 def test_frames_that_fit_are_known_by_their_bytes(groove: Groove) -> None:
     data = FRAME % b" a" + FRAME % "ü".encode() + FRAME % b"{"
-    assert groove.texts(data) == [b" a", "ü".encode(), b"{"]
-    assert groove.texts(b"") == []
+    assert known(groove, data) == [b" a", "ü".encode(), b"{"]
+    assert known(groove, b"") == []
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        FRAME % b"",
-        FRAME % b"a\\nb",
-        FRAME % b'a"b',
-        FRAME % b"a\x01b",
-        FRAME % b"\xff",
-        FRAME % b"a\xe2\x80\xa8b",
-        FRAME % b"a\xe2\x80\xa9b",
-        FRAME % b"a\xc2\x85b",
-        FRAME % b"a" + b": comment\n\n",
-        (FRAME % b"a")[:-1],
-        (FRAME % b"a")[1:],
-        (FRAME % b"a").replace(b'"index":0', b'"index":1'),
-        (FRAME % b"a").replace(b'"x"', b'"y"'),
-        b"data: [DONE]\n\n",
-    ],
-)
+def test_a_text_as_every_encoder_spells_it_fits(groove: Groove) -> None:
+    text = rb"a\n\"b\"}\\\t"
+    assert known(groove, FRAME % text) == [text]
+    assert known(groove, FRAME % text * 3) == [text] * 3
+    assert known(groove, FRAME % b"\\\\" + FRAME % b"n") == [b"\\\\", b"n"]
+
+
+ODD = [
+    FRAME % b"",
+    FRAME % b"a\\u0041b",
+    FRAME % b"a\\/b",
+    FRAME % b"a\\",
+    FRAME % b'a"b',
+    FRAME % b"a\x01b",
+    FRAME % b"\xff",
+    FRAME % b"a\xe2\x80\xa8b",
+    FRAME % b"a\xe2\x80\xa9b",
+    FRAME % b"a\xc2\x85b",
+    b": comment\n\n",
+    (FRAME % b"a")[:-1],
+    (FRAME % b"a")[1:],
+    (FRAME % b"a").replace(b'"index":0', b'"index":1'),
+    (FRAME % b"a").replace(b'"x"', b'"y"'),
+    b"data: [DONE]\n\n",
+]
+
+
+@pytest.mark.parametrize("data", ODD)
 def test_everything_else_is_read(groove: Groove, data: bytes) -> None:
-    assert groove.texts(data) is None
+    assert groove.texts(data) == ([], 0)
+
+
+@pytest.mark.parametrize("data", ODD)
+@pytest.mark.parametrize("times", [1, 2, 5])
+def test_what_stands_before_it_is_known(groove: Groove, data: bytes, times: int) -> None:
+    before = FRAME % b"word" * times
+    assert groove.texts(before + data) == ([b"word"] * times, len(before))
+    assert groove.texts(before + data + FRAME % b"a") == ([b"word"] * times, len(before))
 
 
 @pytest.mark.parametrize(
@@ -92,21 +116,24 @@ def test_a_groove_ends_where_something_else_is_said(groove: Groove, events: list
 
 
 def test_a_text_that_does_not_fit_does_not_end_it(groove: Groove) -> None:
-    groove.learn(frame(FRAME % b"a\\nb"), deltas("a\nb"))
+    groove.learn(frame(FRAME % b"a\\u0041b"), deltas("aAb"))
     assert groove.block == 0
-    assert groove.texts(FRAME % b"c") == [b"c"]
+    assert known(groove, FRAME % b"c") == [b"c"]
 
 
 def test_members_that_count_may_differ() -> None:
     groove = learnt(NUMBERED % (7, b"one", b"Ab"), NUMBERED % (8, b"two", b"c"))
-    assert groove.texts(NUMBERED % (10, b"three", b"")) == [b"three"]
-    assert groove.texts((NUMBERED % (11, b"a", b"b")).replace(b"11,", b"11}")) is None
-    assert groove.texts((NUMBERED % (11, b"a", b"b")).replace(b"number", b"member")) is None
+    more = NUMBERED % (10, b"three", b"") + NUMBERED % (11, b"x", b"y")
+    assert known(groove, more) == [b"three", b"x"]
+    assert groove.texts((NUMBERED % (11, b"a", b"b")).replace(b"11,", b"11}")) == ([], 0)
+    odd = (NUMBERED % (11, b"a", b"b")).replace(b"number", b"member")
+    assert groove.texts(odd) == ([], 0)
+    assert groove.texts(more + odd) == ([b"three", b"x"], len(more))
     stamped = b'{"created_at":"2026-01-01T00:00:%02d.5Z","delta":"%b"}\n'
     groove = Groove()
     for second in (1, 2):
         groove.learn(frame(stamped % (second, b"word%d" % second)), deltas(f"word{second}"))
-    assert groove.texts(stamped % (9, b"x")) == [b"x"]
+    assert known(groove, stamped % (9, b"x")) == [b"x"]
 
 
 @pytest.mark.parametrize(
@@ -124,10 +151,10 @@ def test_where_the_text_is_not_certain_there_is_none(raw: bytes) -> None:
     assert groove.block == -1
 
 
-def test_a_text_that_is_escaped_teaches_nothing() -> None:
+def test_a_text_that_is_spelled_otherwise_teaches_nothing() -> None:
     groove = Groove()
     for _ in range(3):
-        groove.learn(frame(FRAME % b"a\\nb"), deltas("a\nb"))
+        groove.learn(frame(FRAME % b"a\\/b"), deltas("a/b"))
     assert groove.block == -1
 
 
@@ -150,22 +177,32 @@ def test_messages_of_aws_are_known_by_their_payload() -> None:
     for text in ("one", "two"):
         (message,) = eventstream.splitter(1000).feed(aws(text.encode()))
         groove.learn(message, deltas(text))
-    assert groove.texts(aws(b"a") + aws(b"longer")) == [b"a", b"longer"]
+    assert known(groove, aws(b"a") + aws(b"longer")) == [b"a", b"longer"]
     broken = bytearray(aws(b"a"))
     broken[40] ^= 1
     others = (
         aws(b"a", b"other"),
         aws(b"a")[:-1],
         bytes(broken),
-        aws(b"\\n"),
-        aws(b"a") + b"xxxx",
+        aws(b"\\/"),
         b"\0" * 20,
     )
-    assert [groove.texts(data) for data in others] == [None] * len(others)
+    before = aws(b"word")
+    for data in others:
+        assert groove.texts(data) == ([], 0)
+        assert groove.texts(before + data) == ([b"word"], len(before))
+        assert groove.texts(before + data + before) == ([b"word"], len(before))
 
 
-def test_between() -> None:
-    assert between(b"<", b">", b"x") == b"<x>"
+def test_around() -> None:
+    write = around(b"<\0>")
+    assert write([b"x"]) == b"<x>"
+    assert write([b"x", b"y"]) == b"<x><y>"
+
+
+def test_unescaped() -> None:
+    assert unescaped("aé".encode()) == "aé"
+    assert unescaped(b'\\n\\"\\\\') == '\n"\\'
 
 
 # -- in a pipe: nobody can tell that a frame was not read
@@ -201,28 +238,44 @@ def pipe(source: str, target: str) -> TranslatePipe:
 @pytest.mark.parametrize(("source", "target"), PAIRS)
 @settings(max_examples=10)
 @given(
-    st.lists(st.text(min_size=1, max_size=4), max_size=12),
-    st.lists(st.integers(1, 3), max_size=12),
+    st.lists(st.text(min_size=1, max_size=4) | st.sampled_from(['"', "\n"]), max_size=12),
+    st.lists(st.integers(1, 999), max_size=24),
 )
 def test_a_pipe_says_the_same_with_and_without(
     source: str, target: str, texts: list[str], sizes: list[int]
 ) -> None:
+    """Whatever the sizes of the reads."""
     frames = stream(source, [text.encode("utf-8", "replace").decode() for text in texts])
     plain = pipe(source, target)
     plain._source._groove = Deaf()  # type: ignore[attr-defined]
     whole = pipe(source, target)
-    reads, at = [], 0
-    for size in [*sizes, *[1] * len(frames)]:
-        reads.append(b"".join(frames[at : at + size]))
-        at += size
-    said = b"".join(part for read in reads if read for part in whole.feed(read))
+    data, said = b"".join(frames), b""
+    for size in [*sizes, len(data)]:
+        said += b"".join(whole.feed(data[:size]))
+        data = data[size:]
     expected = b"".join(part for frame in frames for part in plain.feed(frame))
     assert said + b"".join(whole.close()) == expected + b"".join(plain.close())
     assert whole.tally.deltas == plain.tally.deltas
+
+
+def test_nonsense_behind_texts_of_one_read_ends_the_reply_behind_them() -> None:
+    carried, plain = (
+        pipe("openai_chat", "anthropic_messages"),
+        pipe("openai_chat", "anthropic_messages"),
+    )
+    plain._source._groove = Deaf()  # type: ignore[attr-defined]
+    start, first, second, third, *_ = stream("openai_chat", ["a", "b", "c"])
+    said = []
+    for reply in (carried, plain):
+        reads = [start + first, second, third, second + third + b"data: {oh\n\n"]
+        said.append(b"".join(part for read in reads for part in reply.feed(read)))
+        assert reply.broken
+    assert said[0] == said[1]
+    assert b"event: error" in said[0]
 
 
 def test_what_varies_may_be_nothing_else() -> None:
     groove = learnt(NUMBERED % (7, b"one", b"Ab"), NUMBERED % (8, b"two", b"c"))
     data = NUMBERED % (9, b"x", b"y")
     for other in (data.replace(b'9,"delta"', b'9 "delta"'), data.replace(b'"y"', b'"y!"')):
-        assert groove.texts(other) is None
+        assert groove.texts(other) == ([], 0)

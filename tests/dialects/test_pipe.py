@@ -19,6 +19,7 @@ from rawproxy.dialects.base import (
     Given,
     Glance,
     Grammar,
+    Marking,
     Target,
     Written,
 )
@@ -128,7 +129,7 @@ class Plain:
     MODEL_FIELD = "model"
     REPLY_MODEL: tuple[str, ...] = ()
     KEEPALIVE_BEGINS = False
-    MARKS = re.compile(rb"data: (?:usage|stop|error|end)")
+    MARKS: Marking = re.compile(rb"data: (?:usage|stop|error|end)")
     STREAM_END = b"data: end\n\n"
 
     def read_reply(self, body: bytes, back: Back) -> list[Event]:

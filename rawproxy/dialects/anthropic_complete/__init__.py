@@ -14,20 +14,19 @@ A prompt is taken apart and put together in `transcript`, the rest of a call in 
 `call_writer`; replies are in `reader` and `writer`, the rules of a stream in `grammar`.
 """
 
-import re
-
 from rawproxy.dialects.anthropic_complete.call_reader import COMPLETE, CallReader
 from rawproxy.dialects.anthropic_complete.call_writer import write_call
 from rawproxy.dialects.anthropic_complete.grammar import CompletionGrammar
 from rawproxy.dialects.anthropic_complete.reader import CompletionReader
 from rawproxy.dialects.anthropic_complete.writer import CompletionWriter, write_body
 from rawproxy.dialects.anthropic_shared import read_error, write_error
-from rawproxy.dialects.base import NOTHING_GIVEN, Back, Given, Glance
+from rawproxy.dialects.base import NOTHING_GIVEN, Back, Given, Glance, Marking
 from rawproxy.dialects.call import Call
 from rawproxy.dialects.envelope import Vault
 from rawproxy.dialects.events import Event
 from rawproxy.dialects.glance import glance as glance_at
 from rawproxy.dialects.losses import Loss
+from rawproxy.dialects.marks import Marks
 from rawproxy.dialects.reading import Fields
 from rawproxy.wire import sse
 from rawproxy.wire.frame import Frame, Framing
@@ -41,9 +40,10 @@ KEEPALIVE_BEGINS = False
 REPLY_MODEL: tuple[str, ...] = ("model",)
 # 2023-06-01 has no terminator, and the clients of 2023-01-01 skip theirs.
 STREAM_END = b""
-MARKS = re.compile(
-    rb'"(?:stop_reason|exception|error)"(?!\s*:\s*null)|\[DONE\]|^event: ?error', re.MULTILINE
-)
+MARKS: Marking = Marks(
+    rb'(?:stop_reason|exception|error)"(?!\s*:\s*null)', rb"\[DONE\]|^event: ?error",
+    quiet=b"event: completion\ndata: {",
+)  # fmt: skip
 
 
 def glance(body: bytes, given: Given) -> Glance:

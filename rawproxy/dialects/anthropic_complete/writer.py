@@ -9,7 +9,6 @@ A completion is text and nothing else: a refusal in words is text, thinking and 
 It opens with a space, as the model would go on behind `Assistant:`; clients take it off.
 """
 
-from functools import partial
 from typing import assert_never
 
 from msgspec import Raw
@@ -33,7 +32,7 @@ from rawproxy.dialects.events import (
     Usage,
     Whole,
 )
-from rawproxy.dialects.groove import between
+from rawproxy.dialects.groove import around
 from rawproxy.dialects.losses import Loss
 from rawproxy.dialects.making import Item
 from rawproxy.dialects.reading import encode
@@ -208,8 +207,7 @@ class CompletionWriter:
         if self._over or self._form.is_cumulative or not self._text.goes_on(block):
             return None
         frame = self._incremental(_HOLE, _GOES_ON)
-        before, _, after = frame.partition(b"\0")
-        return partial(between, before, after)
+        return around(frame)
 
     def keepalive(self) -> bytes:
         """Return a ping: the oldest clients skip it with the line behind it, and skip no comment.

@@ -9,20 +9,19 @@ A call's options and tools are in `call_reader` and `call_writer`, its conversat
 `grammar`.
 """
 
-import re
-
 from rawproxy.dialects.anthropic_messages.call_reader import CallReader
 from rawproxy.dialects.anthropic_messages.call_writer import write_call
 from rawproxy.dialects.anthropic_messages.grammar import ReplyGrammar
 from rawproxy.dialects.anthropic_messages.reader import MESSAGES, ReplyReader
 from rawproxy.dialects.anthropic_messages.writer import ReplyWriter, write_body
 from rawproxy.dialects.anthropic_shared import read_error, write_error
-from rawproxy.dialects.base import NOTHING_GIVEN, Back, Given
+from rawproxy.dialects.base import NOTHING_GIVEN, Back, Given, Marking
 from rawproxy.dialects.call import Call
 from rawproxy.dialects.envelope import Vault
 from rawproxy.dialects.events import Event
 from rawproxy.dialects.glance import glance
 from rawproxy.dialects.losses import Loss
+from rawproxy.dialects.marks import Marks
 from rawproxy.dialects.reading import Fields
 from rawproxy.errors import ClientError
 from rawproxy.wire import sse
@@ -40,10 +39,10 @@ MODEL_FIELD = "model"
 KEEPALIVE_BEGINS = False
 REPLY_MODEL: tuple[str, ...] = ("model", "message.model")
 STREAM_END = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
-MARKS = re.compile(
-    rb'"type"\s*:\s*"(?:message_(?:start|delta|stop)|error)"|"error"\s*:|'
+MARKS: Marking = Marks(
+    rb'type"\s*:\s*"(?:message_(?:start|delta|stop)|error)"|error"\s*:',
     rb"^event: ?(?:message_(?:start|delta|stop)|error)",
-    re.MULTILINE,
+    quiet=b"event: content_block_delta\ndata: {",
 )
 
 

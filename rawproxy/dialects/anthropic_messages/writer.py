@@ -8,7 +8,6 @@ that an upstream tells late is in `message_delta`, so that one waits for the end
 """
 
 from collections.abc import Iterator
-from functools import partial
 from typing import assert_never
 
 from msgspec import Raw
@@ -36,7 +35,7 @@ from rawproxy.dialects.events import (
 )
 from rawproxy.dialects.fold import Block, Choice, fold
 from rawproxy.dialects.freeform import wrap
-from rawproxy.dialects.groove import between
+from rawproxy.dialects.groove import around
 from rawproxy.dialects.losses import Loss
 from rawproxy.dialects.reading import decode, encode, flat
 from rawproxy.dialects.sequence import Sequencer
@@ -205,8 +204,7 @@ class ReplyWriter:
         if self._over or live.opened.kind != "text":
             return None
         frame = _DELTA % (self._index, _PIECES["text"] % b'"\0"')
-        before, _, after = frame.partition(b"\0")
-        return partial(between, before, after)
+        return around(frame)
 
     def write(self, event: Event) -> bytes:
         """Return an event's bytes; see `StreamWriter`."""

@@ -12,7 +12,7 @@ replies are in `reader` and `writer`, errors in `errors`, the rules of a stream 
 import re
 
 from rawproxy.dialects import glance as glances
-from rawproxy.dialects.base import NOTHING_GIVEN, Back, Given, Glance
+from rawproxy.dialects.base import NOTHING_GIVEN, Back, Given, Glance, Marking
 from rawproxy.dialects.bedrock_converse.call_reader import CallReader
 from rawproxy.dialects.bedrock_converse.call_writer import write_call
 from rawproxy.dialects.bedrock_converse.errors import read_error, write_error
@@ -40,7 +40,7 @@ MODEL_FIELD = ""
 KEEPALIVE_BEGINS = False
 REPLY_MODEL: tuple[str, ...] = ()
 STREAM_END = b""
-MARKS = re.compile(
+MARKS: Marking = re.compile(
     rb":event-type\x07..(?:messageStop|metadata)|:message-type\x07..(?:exception|error)", re.DOTALL
 )
 

@@ -84,8 +84,8 @@ def _frame(name: bytes, data: bytes) -> bytes:
     return eventstream.write(data, name=name)
 
 
-def _carry(before: bytes, after: bytes, text: bytes) -> bytes:
-    return _frame(b"contentBlockDelta", before + text + after)
+def _carry(before: bytes, after: bytes, texts: list[bytes]) -> bytes:
+    return b"".join([_frame(b"contentBlockDelta", before + text + after) for text in texts])
 
 
 def _tool_use(opened: Open) -> Item:

@@ -14,7 +14,7 @@ seals a part. Replies are in `reader` and `writer`, with `partial_args`, `ground
 import re
 
 from rawproxy.dialects import glance as glances
-from rawproxy.dialects.base import NOTHING_GIVEN, Back, Given, Glance
+from rawproxy.dialects.base import NOTHING_GIVEN, Back, Given, Glance, Marking
 from rawproxy.dialects.call import Call
 from rawproxy.dialects.envelope import Vault
 from rawproxy.dialects.events import Event
@@ -27,7 +27,7 @@ from rawproxy.dialects.gemini.spelling import GEMINI, Object
 from rawproxy.dialects.gemini.writer import ChunkWriter, write_body
 from rawproxy.dialects.losses import Loss
 from rawproxy.errors import ClientError, WireError
-from rawproxy.wire import splice, sse
+from rawproxy.wire import sse
 from rawproxy.wire.frame import Frame, Framing
 
 __all__ = [
@@ -43,7 +43,7 @@ MODEL_FIELD = ""
 REPLY_MODEL: tuple[str, ...] = ("modelVersion",)
 STREAM_END = b""
 KEEPALIVE_BEGINS = False
-MARKS = re.compile(rb'"(?:finishReason|blockReason|usageMetadata|error)"\s*:')
+MARKS: Marking = re.compile(rb'"(?:finishReason|blockReason|usageMetadata|error)"\s*:')
 
 _CONFIGS = ("generationConfig", "generation_config")
 _CHOICES = ("candidateCount", "candidate_count")
@@ -54,13 +54,12 @@ def glance(body: bytes, given: Given) -> Glance:
     said = Given(given.model, bool(given.stream), given.variant)
     seen = glances.glance(body, said, model="", n="")
     try:
-        configs = [found for name in _CONFIGS if (found := splice.value(body, name))]
+        configs = glances.values(body, _CONFIGS).values()
         counts = [
             found
             for config in configs
             if config.startswith(b"{")
-            for name in _CHOICES
-            if (found := splice.value(config, name))
+            for found in glances.values(config, _CHOICES).values()
         ]
     except WireError as error:
         raise ClientError(f"the body cannot be read: {error}") from error

@@ -44,6 +44,7 @@ from rawproxy.dialects.gemini.part_writer import json_object
 from rawproxy.dialects.gemini.reader import REASONS
 from rawproxy.dialects.gemini.signatures import SIGNATURE, carrier, is_thought
 from rawproxy.dialects.gemini.spelling import GEMINI, Item, said
+from rawproxy.dialects.groove import unescaped
 from rawproxy.dialects.losses import Loss
 from rawproxy.dialects.reading import encode, flat
 
@@ -86,9 +87,11 @@ def _frame(data: bytes) -> bytes:
     return b"data: %b\r\n\r\n" % _escaped(data)
 
 
-def _carry(text_map: TextMap, block: int, before: bytes, after: bytes, text: bytes) -> bytes:
-    text_map.add(block, text.decode())
-    return before + _escaped(text) + after
+def _carry(text_map: TextMap, block: int, before: bytes, after: bytes, texts: list[bytes]) -> bytes:
+    for text in texts:
+        text_map.add(block, unescaped(text))
+    written = [text if text.isascii() else _escaped(text) for text in texts]
+    return before + (after + before).join(written) + after
 
 
 def _usage(usage: Usage) -> Item:

@@ -13,7 +13,7 @@ A call's options and tools are in `call_reader` and `call_writer`, its messages 
 import re
 
 from rawproxy.dialects import glance as glancing
-from rawproxy.dialects.base import NOTHING_GIVEN, Back, Given, Glance
+from rawproxy.dialects.base import NOTHING_GIVEN, Back, Given, Glance, Marking
 from rawproxy.dialects.call import Call
 from rawproxy.dialects.envelope import Vault
 from rawproxy.dialects.events import Event
@@ -40,7 +40,9 @@ MODEL_FIELD = "model"
 REPLY_MODEL: tuple[str, ...] = ("model",)
 STREAM_END = b""
 KEEPALIVE_BEGINS = False
-MARKS = re.compile(rb'"done"\s*:\s*true|"error"\s*:')
+MARKS: Marking = re.compile(
+    rb'"(?:done"\s*:\s*true|error"\s*:)'
+)  # one literal first: found with memchr
 
 
 def glance(body: bytes, given: Given) -> Glance:

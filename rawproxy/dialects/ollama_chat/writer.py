@@ -10,7 +10,6 @@ strings are escaped.
 
 import re
 from datetime import UTC, datetime
-from functools import partial
 from typing import assert_never
 
 from msgspec import Raw
@@ -34,7 +33,7 @@ from rawproxy.dialects.events import (
 )
 from rawproxy.dialects.fold import Block, Choice, fold
 from rawproxy.dialects.freeform import wrap
-from rawproxy.dialects.groove import between
+from rawproxy.dialects.groove import around
 from rawproxy.dialects.losses import Loss
 from rawproxy.dialects.ollama_chat.call_reader import GENERATE
 from rawproxy.dialects.ollama_chat.errors import error_line
@@ -183,8 +182,7 @@ class LineWriter:
             return None
         if self._mark != _mark(opened):
             return None
-        before, _, after = self._piece(b'"\0"').partition(b"\0")
-        return partial(between, before, after)
+        return around(self._piece(b'"\0"'))
 
     def write(self, event: Event) -> bytes:
         """Return an event's bytes; see `StreamWriter`."""

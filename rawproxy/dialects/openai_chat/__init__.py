@@ -9,13 +9,12 @@ Options and tools are read and written here; `openai_chat.messages` has the mess
 `openai_chat.writer` the replies, `openai_chat.grammar` the rules of a stream.
 """
 
-import re
 from collections.abc import Iterator
 from typing import Literal
 
 from msgspec import Raw
 
-from rawproxy.dialects.base import NOTHING_GIVEN, Back, Given, Target, Written
+from rawproxy.dialects.base import NOTHING_GIVEN, Back, Given, Marking, Target, Written
 from rawproxy.dialects.call import (
     Cache,
     CacheUse,
@@ -35,6 +34,7 @@ from rawproxy.dialects.freeform import SCHEMA
 from rawproxy.dialects.glance import glance
 from rawproxy.dialects.losses import Loss, Why
 from rawproxy.dialects.making import said
+from rawproxy.dialects.marks import Marks
 from rawproxy.dialects.narrowing import Naming, effort_of, short_user
 from rawproxy.dialects.openai_chat.grammar import ChunkGrammar
 from rawproxy.dialects.openai_chat.messages import (
@@ -61,8 +61,8 @@ MODEL_FIELD = "model"
 KEEPALIVE_BEGINS = False
 REPLY_MODEL: tuple[str, ...] = ("model",)
 STREAM_END = b"data: [DONE]\n\n"
-MARKS = re.compile(
-    rb'"(?:finish_reason|usage|error)"(?!\s*:\s*null)|\[DONE\]|^event: ?error', re.MULTILINE
+MARKS: Marking = Marks(
+    rb'(?:finish_reason|usage|error)"(?!\s*:\s*null)', rb"\[DONE\]|^event: ?error"
 )
 
 LONGEST_ID = 40

@@ -120,6 +120,8 @@ class _Call:
 class _ChoiceReader:
     """What has to be remembered of one choice."""
 
+    __slots__ = ("calls", "entry", "made", "plain", "refusal", "stopped", "text_block")
+
     def __init__(self) -> None:
         self.calls: dict[int, _Call] = {}
         self.made = 0  # calls, for their keys
@@ -233,13 +235,15 @@ class ChunkReader:
         if number is None:
             self.unknown += 1
             return []
-        state = self._choices.setdefault(number, _ChoiceReader())
+        state = self._choices.get(number)
+        if state is None:
+            state = self._choices[number] = _ChoiceReader()
         events: list[Event] = []
         delta = choice.delta or choice.message
         if delta is not None and state.stopped:
             self.unknown += delta != _EMPTY
         elif delta is not None:
-            events = self._read_delta(number, state, delta, choice.logprobs)
+            events = self._read_delta(number, state, delta, _given(choice.logprobs))
         word = choice.finish_reason
         if not word:
             return events
@@ -269,15 +273,15 @@ class ChunkReader:
         ]  # fmt: skip
 
     def _read_delta(
-        self, number: int, state: _ChoiceReader, delta: _Delta, logprobs: Raw
+        self, number: int, state: _ChoiceReader, delta: _Delta, logprobs: Raw | None
     ) -> list[Event]:
         events = self._think(number, state, delta)
         if delta.refusal:
             state.refusal.append(delta.refusal)
             events += self._seal(number, state)
-            events += self._scribe.text("refusal", delta.refusal, number, _given(logprobs))
-        elif delta.content or (state.text_block is not None and _given(logprobs)):
-            events += self._say(number, state, delta.content or "", _given(logprobs))
+            events += self._scribe.text("refusal", delta.refusal, number, logprobs)
+        elif delta.content or (state.text_block is not None and logprobs):
+            events += self._say(number, state, delta.content or "", logprobs)
         for place, call in enumerate(delta.tool_calls or ()):
             index = place if call.index is None else int(call.index)
             events += self._call(number, state, index, call)
@@ -335,12 +339,14 @@ class ChunkReader:
 
     def _seal(self, number: int, state: _ChoiceReader) -> list[Event]:
         """Return the end of the thinking that ran, sealed so that it finds its way home."""
+        if state.entry is None and not state.plain:
+            return []  # nearly always
         made: Seal | None = None
         if state.entry is not None:
             made = state.entry.seal(self._origin)
             if made is None and state.entry.text:
                 made = seal(self._origin, PLAIN, "{}", [state.entry.text])
-        elif state.plain:
+        else:
             made = seal(self._origin, PLAIN, "{}", ["".join(state.plain)])
         state.entry = None
         state.plain.clear()

@@ -33,6 +33,7 @@ from rawproxy.dialects.events import (
     Whole,
 )
 from rawproxy.dialects.fold import Block, Choice, fold
+from rawproxy.dialects.groove import around, unescaped
 from rawproxy.dialects.losses import Loss
 from rawproxy.dialects.openai_chat.messages import PLAIN, Item, joined
 from rawproxy.dialects.openai_chat.reasoning_details import DETAILS, rebuild
@@ -151,11 +152,11 @@ class _Choice:
     notes: list[Item] = field(default_factory=list)
 
 
-def _carry(block: _Block, choice: _Choice, before: bytes, after: bytes, text: bytes) -> bytes:
-    length = len(text) if text.isascii() else len(text.decode())
+def _carry(block: _Block, choice: _Choice, write: Carry, texts: list[bytes]) -> bytes:
+    length = len(unescaped(b"".join(texts)))
     choice.length += length
     block.length += length
-    return before + text + after
+    return write(texts)
 
 
 class ChunkWriter:
@@ -222,8 +223,7 @@ class ChunkWriter:
             return None
         choice = self._choices[writing.opened.choice]
         frame = self._chunk(writing.opened.choice, b'{"content":"\0"}')
-        before, _, after = frame.partition(b"\0")
-        return partial(_carry, writing, choice, before, after)
+        return partial(_carry, writing, choice, around(frame))
 
     def keepalive(self) -> bytes:
         """Return a comment: every client skips it."""

@@ -8,14 +8,13 @@ A call is read in `call_reader` and written in `call_writer`; replies are in `re
 their log probabilities in `logprobs`, the rules of a stream in `grammar`.
 """
 
-import re
-
-from rawproxy.dialects.base import NOTHING_GIVEN, Back, Given, Glance
+from rawproxy.dialects.base import NOTHING_GIVEN, Back, Given, Glance, Marking
 from rawproxy.dialects.call import Call
 from rawproxy.dialects.envelope import Vault
 from rawproxy.dialects.events import Event
 from rawproxy.dialects.glance import glance as glance_once
 from rawproxy.dialects.losses import Loss
+from rawproxy.dialects.marks import Marks
 from rawproxy.dialects.openai_completions.call_reader import COMPLETIONS, CallReader, count_prompts
 from rawproxy.dialects.openai_completions.call_writer import write_call
 from rawproxy.dialects.openai_completions.grammar import CompletionGrammar
@@ -35,8 +34,8 @@ MODEL_FIELD = "model"
 KEEPALIVE_BEGINS = False
 REPLY_MODEL: tuple[str, ...] = ("model",)
 STREAM_END = b"data: [DONE]\n\n"
-MARKS = re.compile(
-    rb'"(?:finish_reason|usage|error)"(?!\s*:\s*null)|\[DONE\]|^event: ?error', re.MULTILINE
+MARKS: Marking = Marks(
+    rb'(?:finish_reason|usage|error)"(?!\s*:\s*null)', rb"\[DONE\]|^event: ?error"
 )
 
 

@@ -6,7 +6,6 @@ Spec: https://platform.openai.com/docs/api-reference/completions/object
 A completion is text and nothing else: a refusal in words is text, thinking and tool calls are lost.
 """
 
-from functools import partial
 from typing import assert_never
 
 from msgspec import Raw
@@ -29,7 +28,7 @@ from rawproxy.dialects.events import (
     Whole,
 )
 from rawproxy.dialects.fold import Block, Choice, fold
-from rawproxy.dialects.groove import between
+from rawproxy.dialects.groove import around
 from rawproxy.dialects.losses import Loss
 from rawproxy.dialects.making import Item
 from rawproxy.dialects.openai_completions.logprobs import Probabilities
@@ -180,8 +179,7 @@ class CompletionWriter:
         if self._over or opened is None or self._choice(opened.choice).mark != _mark(opened):
             return None
         frame = self._chunk(opened.choice, b'"\0"', b"null")
-        before, _, after = frame.partition(b"\0")
-        return partial(between, before, after)
+        return around(frame)
 
     def keepalive(self) -> bytes:
         """Return a comment: every client skips it."""

@@ -10,14 +10,13 @@ replies are in `reader`, `writer` (streams) and `body`, with `items` and `failur
 the rules of a stream in `grammar`. `reasoning` is what calls and replies share.
 """
 
-import re
-
-from rawproxy.dialects.base import NOTHING_GIVEN, Back, Given, Glance
+from rawproxy.dialects.base import NOTHING_GIVEN, Back, Given, Glance, Marking
 from rawproxy.dialects.call import Call
 from rawproxy.dialects.envelope import Vault
 from rawproxy.dialects.events import Event
 from rawproxy.dialects.glance import glance as look
 from rawproxy.dialects.losses import Loss
+from rawproxy.dialects.marks import Marks
 from rawproxy.dialects.openai_responses.body import write_body
 from rawproxy.dialects.openai_responses.call_reader import CallReader
 from rawproxy.dialects.openai_responses.call_writer import write_call
@@ -44,10 +43,10 @@ REPLY_MODEL: tuple[str, ...] = ("model", "response.model")
 STREAM_END = b""
 KEEPALIVE_BEGINS = True
 """Its clients take no frame before `response.created`."""
-MARKS = re.compile(
-    rb'"type"\s*:\s*"(?:response\.(?:completed|incomplete|failed|cancelled)|error)"|'
-    rb'"error"\s*:\s*\{|^event: ?(?:response\.(?:completed|incomplete|failed|cancelled)|error)',
-    re.MULTILINE,
+MARKS: Marking = Marks(
+    rb'type"\s*:\s*"(?:response\.(?:completed|incomplete|failed|cancelled)|error)"|error"\s*:\s*\{',
+    rb"^event: ?(?:response\.(?:completed|incomplete|failed|cancelled)|error)",
+    quiet=b"event: response.output_text.delta\ndata: {",
 )
 
 _INPUTS = ("input", "previous_response_id", "conversation", "prompt")

@@ -34,6 +34,7 @@ from rawproxy.dialects.events import (
     Usage,
     Whole,
 )
+from rawproxy.dialects.groove import unescaped
 from rawproxy.dialects.losses import Loss
 from rawproxy.dialects.openai_responses.failures import malformed, write_failed
 from rawproxy.dialects.openai_responses.items import (
@@ -317,8 +318,10 @@ class ResponseWriter:
         self._sequence += 1
         return block.head + said + tail % sequence
 
-    def _carried(self, block: _Block, text: bytes) -> bytes:
-        return self._piece(block, text.decode(), b'"%b"' % text, block.tail)
+    def _carried(self, block: _Block, texts: list[bytes]) -> bytes:
+        return b"".join(
+            [self._piece(block, unescaped(text), b'"%b"' % text, block.tail) for text in texts]
+        )
 
     def _note(self, note: Note) -> bytes:
         block = self._blocks.get(note.block)

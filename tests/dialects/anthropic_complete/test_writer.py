@@ -220,7 +220,7 @@ def test_more_of_a_text_is_carried() -> None:
     writer.write(Delta(0, "a"))
     carry = writer.carry(0)
     assert carry is not None
-    assert carry(b"b") == writer.write(Delta(0, "b"))
+    assert carry([b"b"]) == writer.write(Delta(0, "b"))
     writer.write(Close(0))
     assert writer.carry(0) is None
 

@@ -451,6 +451,6 @@ def test_pieces_of_a_running_text_are_carried() -> None:
         assert writer.write(event) == other.write(event)
     carry = writer.carry(1)
     assert carry is not None
-    assert carry("ä%d".encode()) == other.write(Delta(1, "ä%d"))
+    assert carry(["ä%d".encode()]) == other.write(Delta(1, "ä%d"))
     writer.write(Fail("server", "x"))
     assert writer.carry(1) is None

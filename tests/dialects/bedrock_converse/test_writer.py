@@ -400,7 +400,7 @@ def test_pieces_of_a_running_text_are_carried(kind: Any) -> None:
         assert writer.write(event) == other.write(event)
     carry = writer.carry(0)
     assert carry is not None
-    assert carry("ä%d".encode()) == other.write(Delta(0, "ä%d"))
+    assert carry(["ä%d".encode()]) == other.write(Delta(0, "ä%d"))
     assert writer.carry(1) is None
     writer.write(Fail("server", "x"))
     assert writer.carry(0) is None

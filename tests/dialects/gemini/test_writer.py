@@ -326,7 +326,7 @@ def test_more_of_a_text_is_carried() -> None:
     carry = writer.carry(0)
     assert carry is not None
     for piece in ("b", "ü\x85"):
-        assert carry(piece.encode()) == same.write(Delta(0, piece))
+        assert carry([piece.encode()]) == same.write(Delta(0, piece))
     rest: list[Event] = [Note(0, "u", start=1, end=3), Close(1), Close(0), *DONE]
     assert [writer.write(event) for event in rest] == [same.write(event) for event in rest]
 

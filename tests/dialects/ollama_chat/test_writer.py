@@ -314,7 +314,7 @@ def test_pieces_of_a_running_text_are_carried() -> None:
         assert writer.write(event) == other.write(event)
     carry = writer.carry(0)
     assert carry is not None
-    assert carry("ä".encode()) == other.write(Delta(0, "ä"))
+    assert carry(["ä".encode()]) == other.write(Delta(0, "ä"))
     writer.write(Open(1, "refusal"))
     writer.write(Delta(1, "no"))
     assert writer.carry(0) is None

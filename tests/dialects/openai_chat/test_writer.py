@@ -435,8 +435,10 @@ def test_pieces_of_a_running_text_are_carried() -> None:
         assert writer.write(event) == other.write(event)
     carry = writer.carry(0)
     assert carry is not None
-    assert carry("ä%d".encode()) == other.write(Delta(0, "ä%d"))
-    assert carry(b"c") == other.write(Delta(0, "c"))
+    assert carry(["ä%d".encode()]) == other.write(Delta(0, "ä%d"))
+    assert carry([b"c"]) == other.write(Delta(0, "c"))
+    said = b"".join(other.write(Delta(0, text)) for text in ('"', "\n\\n"))
+    assert carry([b'\\"', b"\\n\\\\n"]) == said
     rest: list[Event] = [
         Close(0), Open(1, "text"), Delta(1, "xyz"), Note(1, url="u", start=0, end=3), Close(1), Stop("end"),
     ]  # fmt: skip

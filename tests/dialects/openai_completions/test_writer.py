@@ -194,7 +194,7 @@ def test_more_of_a_text_is_carried() -> None:
     said = writer.write(Delta(0, "a"))
     carry = writer.carry(0)
     assert carry is not None
-    assert carry(b"a") == said
+    assert carry([b"a"]) == said
     writer.write(Close(0))
     assert writer.carry(0) is None
 

@@ -422,7 +422,7 @@ def test_pieces_are_carried_as_they_stand() -> None:
     data = b"".join(writer.write(event) for event in before)
     carry = writer.carry(0)
     assert carry is not None
-    data += carry("é%d".encode()) + writer.keepalive() + carry(b"b")
+    data += carry(["é%d".encode()]) + writer.keepalive() + carry([b"b"])
     after = [Note(0, "u"), Close(0), *DONE]
     said = frames(data + b"".join(writer.write(event) for event in after))
     assert said[5]["delta"] == "é%d"

@@ -1,0 +1,45 @@
+"""Which frames of a passed stream have to be read: those with usage, a stop, the end, an error.
+
+Layer: dialects. Every frame of every passed stream is searched, and nearly none holds anything. So the
+search is made of two: one that begins with a quote, which the regex engine looks for with memchr (0.4 us
+in 330 bytes); and one for what stands outside of JSON, which it has to try at every byte (3 us), and
+which a frame that is one JSON object on one line cannot match.
+"""
+
+import re
+
+__all__ = ["Marks"]
+
+_ONE_OBJECT_ENDS = b"}\n\n"
+
+
+class Marks:
+    """Finds marks in the bytes of a frame of server-sent events.
+
+    Args:
+        members: matches a JSON member behind its first quote.
+        lines: matches what else marks a frame: an `event` line, a terminator.
+        quiet: how a frame begins, its JSON's first byte included, that none of `lines` can match if
+            the rest is one line.
+    """
+
+    __slots__ = ("_lines", "_members", "_quiet")
+
+    def __init__(self, members: bytes, lines: bytes, quiet: bytes = b"data: {") -> None:
+        self._members = re.compile(b'"(?:%b)' % members)
+        self._lines = re.compile(lines, re.MULTILINE)
+        self._quiet = quiet
+
+    def search(self, frame: bytes, /) -> re.Match[bytes] | None:
+        """Return where the frame is marked; None where it is not."""
+        found = self._members.search(frame)
+        if found is not None:
+            return found
+        quiet = self._quiet
+        if (
+            frame.startswith(quiet)
+            and frame.endswith(_ONE_OBJECT_ENDS)
+            and frame.find(b"\n", len(quiet)) == len(frame) - 2
+        ):
+            return None
+        return self._lines.search(frame)
