@@ -13,7 +13,7 @@ import logging
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections import deque
 from types import TracebackType
 from typing import TextIO
 
@@ -82,21 +82,19 @@ class Writer(logging.StreamHandler[TextIO]):
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
-        self._waiting: list[tuple[float, Record]] = []
+        self._waiting: deque[tuple[float, Record]] = deque()
         self._second: int | None = None  # Unix time, and how it is written
         self._stamp = ""
 
     def keep(self, record: Record) -> bool:
         """Write the record's line soon; return whether it is the first one that waits."""
         now = time.time()  # noqa: TID251 - a stamp; no clock runs by it
-        self.acquire()
-        try:
-            self._waiting.append((now, record))
-            if len(self._waiting) > MOST_WAITING:
-                self._write_waiting()
-            return len(self._waiting) == 1
-        finally:
-            self.release()
+        # Appending needs no lock; only writing does.
+        self._waiting.append((now, record))
+        waiting = len(self._waiting)
+        if waiting > MOST_WAITING:
+            self.flush()
+        return waiting == 1
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line that does not wait, and before it all that do."""
@@ -113,19 +111,27 @@ class Writer(logging.StreamHandler[TextIO]):
             self.release()
 
     def _write_waiting(self) -> None:
-        if not self._waiting:
-            return
-        waiting, self._waiting = self._waiting, []
         try:
-            for lines in _together(map(self._line, waiting)):
-                self.stream.write(lines)
-            self.stream.flush()
+            while self._waiting:
+                self.stream.write(self._lines())
         except Exception:  # as `logging` does it: what cannot be logged costs nobody more than that
             self.handleError(logging.makeLogRecord({"name": _RECORDS}))
 
-    def _line(self, waiting: tuple[float, Record]) -> bytes:
+    def _lines(self) -> str:
+        """Return lines of those that wait: ONE_WRITE bytes at most, or a longer one by itself."""
+        lines = [self._line(*self._waiting.popleft())]
+        size = len(lines[0])
+        while self._waiting:
+            line = self._line(*self._waiting[0])
+            size += len(line)
+            if size > ONE_WRITE:
+                break
+            self._waiting.popleft()
+            lines.append(line)
+        return b"".join(lines).decode()
+
+    def _line(self, now: float, record: Record) -> bytes:
         """Return a record's line as `_FORM` has it."""
-        now, record = waiting
         second = int(now)
         if second != self._second:
             self._second = second
@@ -134,22 +140,9 @@ class Writer(logging.StreamHandler[TextIO]):
         return start.encode() + record.line() + b"\n"
 
 
-def _together(lines: Iterable[bytes]) -> Iterator[str]:
-    """Yield `lines` in groups of ONE_WRITE bytes at most; a longer one by itself."""
-    group: list[bytes] = []
-    size = 0
-    for line in lines:
-        size += len(line)
-        if size > ONE_WRITE and group:
-            yield b"".join(group).decode()
-            group, size = [], len(line)
-        group.append(line)
-    yield b"".join(group).decode()
-
-
 def _writer() -> Writer | None:
     """Return what writes all our lines; None where somebody else has set logging up."""
-    handlers = logging.getLogger().handlers
+    handlers = logging.root.handlers
     only = handlers[0] if len(handlers) == 1 else None
     return only if isinstance(only, Writer) else None
 

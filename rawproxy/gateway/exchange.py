@@ -371,7 +371,7 @@ class Exchange:
         said = self._keepalive()
         if self.head_sent:
             return said
-        return self._head(200, self.ask.face.kind(stream=True), [said], now)
+        return Commit(200, self._head(200, self.ask.face.kind(stream=True), now), [said])
 
     def _keepalive(self) -> bytes:
         """Return what says that we are still here, before any output."""
@@ -453,12 +453,11 @@ class Exchange:
         self.ask.forget()
         passed = made.passes(self.ask) and not isinstance(pipe, TranslatePipe)
         kept = kept_of_reply(reply.fields, translated=not passed)
-        commit = self._head(
-            reply.status if passed else 200, [*self._kind(reply, passed), *kept], reply.held, now
-        )
+        status = reply.status if passed else 200
+        fields = self._head(status, [*self._kind(reply, passed), *kept], now)
         if last:
             self._ended(pipe)
-        return Commit(commit.status, commit.fields, commit.parts, pipe, last)
+        return Commit(status, fields, reply.held, pipe, last)
 
     def _kind(self, reply: _Reply, passed: bool) -> Fields:
         """Return Content-Type (and the coding of a reply that nobody may look into)."""
@@ -467,14 +466,15 @@ class Exchange:
         names = (b"content-type", b"content-encoding")
         return [(name, value) for name in names if (value := get(reply.fields, name)) is not None]
 
-    def _head(self, status: int, kept: Fields, parts: list[bytes], now: float) -> Commit:
+    def _head(self, status: int, kept: Fields, now: float) -> Fields:
+        """Return the header of a reply with `status`, which begins at `now`."""
         if not self.head_sent:
             self.record.status = status
             self.record.ttft_ms = round((now - self._began) * 1000, 3)
         fields = [*self._own_fields(), *kept]
         if self.ask.stream:
             fields += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
-        return Commit(status, fields, parts)
+        return fields
 
     def _finish(self, parts: list[bytes]) -> Finish:
         assert self._pipe is not None

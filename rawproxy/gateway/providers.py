@@ -4,7 +4,7 @@ Layer: gateway. A new host of a known dialect is one row of `PROVIDERS`.
 """
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal, NamedTuple
 from urllib.parse import SplitResult, quote, urlsplit
 
@@ -39,6 +39,9 @@ Http2 = Literal["auto", "never", "prior_knowledge"]
 _OPENAI = ("openai_chat", "openai_responses", "openai_completions")
 _ANTHROPIC = (MESSAGES, "anthropic_complete")
 
+
+MOST_FORMS = 256
+"""Forms of requests that an upstream remembers: of each model it is asked for, there are two or three."""
 
 GLOBAL = "global"
 """The region of Vertex whose address has no region in it."""
@@ -287,17 +290,22 @@ class Upstream(msgspec.Struct, frozen=True, eq=False, dict=True):
             vertex = self.provider == "vertex"
             version = VERTEX_VERSION if vertex else BEDROCK_VERSION
             body, kept = hosted(body, kept, version, streams=vertex)
-        target = self.path(wanted)
-        fields = self._fields(wanted, face)
-        fields.update(kept)
+        target, fields = self._form(wanted)
+        fields = fields | dict(kept)
         fields.update(self.credentials(wanted.dialect, key))
         fields.update(self._headers)
         if self.provider == "bedrock" and ":" in key:
             del fields[b"authorization"]
             fields |= dict(self._signed(target, list(fields.items()), body, key, now))
-        return Request(target.encode(), list(fields.items()), body)
+        return Request(target, list(fields.items()), body)
 
-    def _fields(self, wanted: Wanted, face: Face) -> dict[bytes, bytes]:
+    @cached_property
+    def _form(self) -> Callable[[Wanted], tuple[bytes, dict[bytes, bytes]]]:
+        """What is the same in all requests for what is wanted: target and fields, not to be changed."""
+        return lru_cache(MOST_FORMS)(self._formed)
+
+    def _formed(self, wanted: Wanted) -> tuple[bytes, dict[bytes, bytes]]:
+        face = self.face(wanted.dialect)
         fields = {
             b"host": self._host,
             b"content-type": b"application/json",
@@ -306,12 +314,14 @@ class Upstream(msgspec.Struct, frozen=True, eq=False, dict=True):
         }
         if wanted.dialect in _ANTHROPIC and not face.hosted:
             fields[VERSION] = FIRST_VERSION
-        return fields
+        return self.path(wanted).encode(), fields
 
-    def _signed(self, target: str, fields: Fields, body: bytes, key: Secret, now: float) -> Fields:
+    def _signed(
+        self, target: bytes, fields: Fields, body: bytes, key: Secret, now: float
+    ) -> Fields:
         access, secret, *token = key.split(":", 2)
         return sigv4.sign(
-            b"POST", target.encode(), fields, body, access_key=access, secret_key=secret,
+            b"POST", target, fields, body, access_key=access, secret_key=secret,
             session_token=token[0] if token else None, region=self.region, service="bedrock",
             now=now,
         )  # fmt: skip

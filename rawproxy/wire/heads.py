@@ -38,6 +38,7 @@ __all__ = [
     "check_with_h11",
     "read_request_head",
     "read_response_head",
+    "take_section",
 ]
 
 # Possessive throughout (`++`): no head can make the engine go back, so the time is linear.
@@ -88,6 +89,12 @@ _NEVER = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?!\n|\Z)")
 _BLANK_LINE = b"\r\n\r\n"
 
 
+def take_section(data: bytes, limit: int) -> tuple[bytes, bytes] | None:
+    """Return the section that `data` begins with, as `Section.feed` does; None where it has no end yet."""
+    end = data.find(_BLANK_LINE, 0, limit)
+    return (data[:end], data[end + len(_BLANK_LINE) :]) if end >= 0 else None
+
+
 class Section:
     """Gathers lines up to a blank line: a head, or a trailer section.
 
@@ -114,10 +121,8 @@ class Section:
             HttpError: 431 past the limit; 400 as soon as a byte is wrong in any section.
         """
         held = self._held
-        if not held:
-            end = data.find(_BLANK_LINE, 0, self._limit)
-            if end >= 0:
-                return data[:end], data[end + len(_BLANK_LINE) :]
+        if not held and (found := take_section(data, self._limit)) is not None:
+            return found
         held += data
         # The search steps back over a blank line of which three bytes were here already.
         end = held.find(_BLANK_LINE, max(0, self._scanned - 3), self._limit)
@@ -217,7 +222,8 @@ def read_request_head(head: bytes, *, max_fields: int) -> tuple[RequestHead, Ter
     else:
         method, target, version = _read_request_line(head)
         fields = _split_fields(lines)
-    _check_number(fields, max_fields)
+    if len(fields) > max_fields:
+        raise HttpError(f"more than {max_fields} header fields", status=431)
     telling = pick_telling(fields)
     check_host(telling.get(b"host", []), version)
     terms = read_terms(telling, version)
@@ -245,7 +251,8 @@ def read_response_head(head: bytes, *, max_fields: int) -> tuple[ResponseHead, T
     else:
         status, version = _read_status_line(head)
         fields = _split_fields(lines)
-    _check_number(fields, max_fields)
+    if len(fields) > max_fields:
+        raise HttpError(f"more than {max_fields} header fields", status=431)
     telling = pick_telling(fields)
     terms = Terms(read_length(telling, version), keeps_alive(telling, version))
     if common is None:
@@ -333,11 +340,6 @@ def _split_fields(lines: list[bytes]) -> Fields:
     """Return the fields of a head whose lines have been checked; the first one is its start line."""
     pairs = [line.partition(b":") for line in lines[1:]]
     return [(name.lower(), value.strip(b" \t")) for name, _, value in pairs]
-
-
-def _check_number(fields: Fields, most: int) -> None:
-    if len(fields) > most:
-        raise HttpError(f"more than {most} header fields", status=431)
 
 
 def _resolve_target(method: bytes, target: bytes, fields: Fields) -> tuple[bytes, Fields]:

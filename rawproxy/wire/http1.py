@@ -13,12 +13,13 @@ came in, and nothing leaves them that could be read as more than one message.
 
 import re
 from collections.abc import Sequence
+from typing import NoReturn
 
 import msgspec
 
 from rawproxy.errors import HttpError
 from rawproxy.wire.bodies import BodyReader, Chunked, Length, UntilClose
-from rawproxy.wire.heads import RequestHeads, Section, read_response_head
+from rawproxy.wire.heads import RequestHeads, Section, read_response_head, take_section
 from rawproxy.wire.http import Body, End, Fields, HttpEvent, RequestHead, ResponseHead
 from rawproxy.wire.outgoing import check_request, check_status, write_fields
 from rawproxy.wire.terms import BODILESS, CHUNKED, FIRST_FINAL, SWITCHING_PROTOCOLS, Terms
@@ -140,7 +141,8 @@ class RequestReader:
         Raises:
             HttpError: `status` is what to answer before closing. Each further call raises it too.
         """
-        _raise_again(self._failure)
+        if self._failure is not None:
+            _raise_again(self._failure)
         try:
             return self._feed(data)
         except HttpError as error:
@@ -167,7 +169,8 @@ class RequestReader:
         Raises:
             HttpError: a request was unfinished.
         """
-        _raise_again(self._failure)
+        if self._failure is not None:
+            _raise_again(self._failure)
         if not self._ended and not self.idle:
             raise HttpError("the connection ended inside a request")
 
@@ -246,7 +249,7 @@ class ResponseReader:
         self.started = False
         self._limits = limits
         self._head_request = head_request
-        self._section = Section(limits.head_bytes)
+        self._section: Section | None = None  # of a head that does not come in one read
         self._interim = 0
         self._body: BodyReader | None = None  # None until the head has come
         self._ended = False
@@ -264,7 +267,8 @@ class ResponseReader:
         Raises:
             HttpError: the response breaks a rule or a limit. Each further call raises it too.
         """
-        _raise_again(self._failure)
+        if self._failure is not None:
+            _raise_again(self._failure)
         if data:
             self.started = True
         try:
@@ -279,7 +283,8 @@ class ResponseReader:
         Raises:
             HttpError: the response was unfinished.
         """
-        _raise_again(self._failure)
+        if self._failure is not None:
+            _raise_again(self._failure)
         if self._ended:
             self._keep_alive = False
             return []
@@ -293,7 +298,7 @@ class ResponseReader:
         rest: bytes | None = data
         if not self._ended:
             while self._body is None:
-                found = self._section.feed(data)
+                found = self._head_in(data)
                 if found is None:
                     return events
                 lines, data = found
@@ -305,6 +310,15 @@ class ResponseReader:
             # Bytes that nobody asked for would be read as the answer to somebody else's request.
             self._keep_alive = False
         return events
+
+    def _head_in(self, data: bytes) -> tuple[bytes, bytes] | None:
+        """Return the head that `data` completes, and what follows it; None before its end."""
+        if self._section is None:
+            found = take_section(data, self._limits.head_bytes)
+            if found is not None:
+                return found
+            self._section = Section(self._limits.head_bytes)
+        return self._section.feed(data)
 
     def _take_head(self, head: ResponseHead, terms: Terms, events: list[HttpEvent]) -> None:
         if head.status >= FIRST_FINAL:
@@ -405,6 +419,5 @@ def _read_body(body: BodyReader, data: bytes, events: list[HttpEvent]) -> bytes 
     return rest
 
 
-def _raise_again(failure: HttpError | None) -> None:
-    if failure is not None:
-        raise HttpError(str(failure), status=failure.status)
+def _raise_again(failure: HttpError) -> NoReturn:
+    raise HttpError(str(failure), status=failure.status)

@@ -145,7 +145,7 @@ def test_a_records_line_is_that_of_the_logging_module(now: float) -> None:
     as_logged.created, as_logged.msecs = now, (now - int(now)) * 1000
     writer = Writer(io.StringIO())
     for _ in range(2):  # the first of a second, and another one of the same
-        assert writer._line((now, record)).decode() == Discreet(FORM).format(as_logged) + "\n"
+        assert writer._line(now, record).decode() == Discreet(FORM).format(as_logged) + "\n"
 
 
 async def test_records_wait_for_one_another(loggers: None, autojump_clock: MockClock) -> None:
