@@ -7,6 +7,7 @@ cancelled can be resumed, and nobody else's bytes can get in between.
 
 import contextlib
 import errno
+import math
 import select
 import socket
 import struct
@@ -68,7 +69,17 @@ class Conn:
         pump: looks at it; without one trio does, and `take` cannot be used.
     """
 
-    __slots__ = ("_early", "_fd", "_pending", "_pump", "_sock", "_tls", "closed", "peer")
+    __slots__ = (
+        "_early",
+        "_fd",
+        "_hurried",
+        "_pending",
+        "_pump",
+        "_sock",
+        "_tls",
+        "closed",
+        "peer",
+    )
 
     def __init__(self, sock: socket.socket, peer: str = "", pump: Pump | None = None) -> None:
         sock.setblocking(False)
@@ -111,29 +122,43 @@ class Conn:
             data = b""
         self._tls = tls
 
-    async def receive(self) -> bytes:
+    async def receive(self, until: float = math.inf) -> bytes:
         """Return the bytes of one read; b"" at the end.
+
+        Args:
+            until: how long to wait for them, on trio's clock.
 
         Raises:
             OSError: the connection broke; as it did when TLS was broken, or ended without saying so:
                 a cut must not look like an end.
+            trio.TooSlowError: nothing came.
         """
         if self._early:
             early, self._early = self._early, b""
             return early
         while not self._ended:
-            await self._readable()
+            await self._readable(until)
             data = self.receive_now()
             if data is not None:
                 return data
         return b""
 
-    async def _readable(self) -> None:
-        if self.pumped:
-            assert self._pump is not None
-            await self._pump.readable(self._fd)
-        else:
+    async def _readable(self, until: float = math.inf) -> None:
+        if (pump := self._pump) is not None and pump.moves:
+            if not await pump.readable(self._fd, until):
+                raise trio.TooSlowError
+            return
+        with trio.CancelScope(deadline=until) as self._hurried:
             await trio.lowlevel.wait_readable(self._sock)
+            return
+        raise trio.TooSlowError
+
+    def hurry(self, until: float) -> None:
+        """Let the `receive` that waits, which had some limit, wait until then at most."""
+        if (pump := self._pump) is not None and pump.moves:
+            pump.hurry(self._fd, until)
+        else:
+            self._hurried.deadline = until
 
     @property
     def pumped(self) -> bool:

@@ -145,8 +145,8 @@ class Downstream:
             HeadLimits(limits.head_bytes, limits.head_fields, limits.body_bytes)
         )
         self._events: list[HttpEvent] = []
-        self._patience = trio.CancelScope()  # its deadline is inf while we are the ones to act
         self._idle_since = trio.current_time()
+        self._idles = False  # waits for a request
         self._draining = False
         self._response: Http1Response | None = None
         self._served = 0
@@ -155,16 +155,11 @@ class Downstream:
     async def serve(self) -> None:
         """Serve requests until one side closes."""
         try:
-            with self._patience:
-                while await self._one():
-                    self._lingers = False
-                    self._idle_since = trio.current_time()
-                    if self._reader.buffered:  # the next request is here already: others come first
-                        await trio.lowlevel.checkpoint()
-            if self._patience.cancelled_caught and not self._reader.idle:
-                seconds = self._limits.head_seconds
-                message = f"no whole request head within {seconds:g} s"
-                await self._answer_broken(HttpError(message, status=408))
+            while await self._one():
+                self._lingers = False
+                self._idle_since = trio.current_time()
+                if self._reader.buffered:  # the next request is here already: others come first
+                    await trio.lowlevel.checkpoint()
             if self._lingers:
                 await self.conn.linger(LINGER_SECONDS)
         except (ClientGone, OSError):
@@ -178,7 +173,7 @@ class Downstream:
         if self._response is not None and not self._response.begun:
             self._response.keep_alive = False
         if self._idles:
-            self._patience.deadline = self._idle_until()
+            self.conn.hurry(self._idle_until())
 
     def _idle_until(self) -> float:
         seconds = self._limits.idle_seconds
@@ -220,25 +215,35 @@ class Downstream:
             body = await collect(self._piece, self._limits, share)
         return Request(head, body, self.conn.peer)
 
-    @property
-    def _idles(self) -> bool:
-        return self._reader.idle and not self._events and self._patience.deadline < math.inf
-
     async def _head(self) -> RequestHead | None:
         if self._reader.idle and not self._events:
-            self._patience.deadline = self._idle_until()
-            if not await self._more():
+            self._idles = True
+            try:
+                if not await self._more(self._idle_until()):
+                    return None
+            except trio.TooSlowError:
                 return None
+            finally:
+                self._idles = False
         if not self._events:
-            # Its first byte is here. From now on the client is in debt.
-            self._patience.deadline = trio.current_time() + self._limits.head_seconds
-            while not self._events:
-                if not await self._more():
-                    raise HttpError("the connection ended inside a request head")
-        self._patience.deadline = math.inf
+            await self._rest_of_head()
         head = self._events.pop(0)
         assert isinstance(head, RequestHead)
         return head
+
+    async def _rest_of_head(self) -> None:
+        # Its first byte is here. From now on the client is in debt.
+        seconds = self._limits.head_seconds
+        until = trio.current_time() + seconds
+        try:
+            while not self._events:
+                if not await self._more(until):
+                    raise HttpError("the connection ended inside a request head")
+        except trio.TooSlowError:
+            if self._reader.idle:  # nothing but empty lines
+                raise ClientGone from None
+            message = f"no whole request head within {seconds:g} s"
+            raise HttpError(message, status=408) from None
 
     async def _piece(self) -> bytes:
         """Return the next bytes of the body; b"" at its end."""
@@ -254,9 +259,9 @@ class Downstream:
     def _ended(self) -> bool:
         return bool(self._events) and isinstance(self._events[-1], End)
 
-    async def _more(self) -> bool:
-        """Read once; False at the end of the connection."""
-        data = await self.conn.receive()
+    async def _more(self, until: float = math.inf) -> bool:
+        """Read once; False at the end of the connection. trio.TooSlowError: not by then."""
+        data = await self.conn.receive(until)
         if not data:
             self._reader.close()
             return False
@@ -264,7 +269,6 @@ class Downstream:
         return True
 
     async def _answer_broken(self, error: HttpError) -> None:
-        self._patience.deadline = math.inf
         self._lingers = True
         # Where the head could not be read, its path is not known either.
         head = self._reader.head or RequestHead(b"GET", b"/", [])

@@ -54,6 +54,7 @@ class Run:
         exchange: the machine.
         response: the client's side.
         upstreams: the pool.
+        now: seconds on trio's clock.
         clocks: started when the request was whole.
         finish_seconds: how long a reply is read on after its client left; 0 = not at all.
     """
@@ -63,6 +64,7 @@ class Run:
         exchange: Exchange,
         response: Response,
         upstreams: Upstreams,
+        now: float,
         clocks: Clocks,
         *,
         finish_seconds: float = 0.0,
@@ -70,6 +72,7 @@ class Run:
         self._exchange = exchange
         self._response = response
         self._upstreams = upstreams
+        self._began = now
         self._clocks = clocks
         self._finish_seconds = finish_seconds
         self._scope = (
@@ -143,7 +146,7 @@ class Run:
             now = trio.current_time()
             step = await trio.to_thread.run_sync(exchange.start, now)
         else:
-            step = exchange.start(trio.current_time())
+            step = exchange.start(self._began)
         self._clocks.streams = exchange.ask.stream
         return step
 
@@ -219,11 +222,15 @@ class Run:
         exchange = self._exchange
         reply = await self._upstreams.send(attempt, self._clocks)
         try:
-            step = exchange.on_head(reply.status, reply.fields, trio.current_time())
+            now = trio.current_time()
+            self._clocks.heard(now)
+            step = exchange.on_head(reply.status, reply.fields, now)
             while isinstance(step, Preview):
-                data = await reply.receive()
-                now = trio.current_time()
-                self._clocks.heard(now)
+                data = reply.held()
+                if data is None:
+                    data = await reply.receive()
+                    now = trio.current_time()
+                    self._clocks.heard(now)
                 step = exchange.on_data(data, now) if data else exchange.on_end(now)
                 del data
             if isinstance(step, Commit) and step.pipe is not None and not step.last:

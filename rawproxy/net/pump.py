@@ -7,6 +7,7 @@ Source: https://man7.org/linux/man-pages/man7/epoll.7.html (level-triggered).
 """
 
 import logging
+import math
 import select
 import selectors
 from collections.abc import Callable
@@ -22,6 +23,9 @@ _log = logging.getLogger("rawproxy")
 
 PAUSE_SECONDS = 0.1
 """After a fault of ours, so that one that stays does not take all the time there is."""
+
+COARSE_SECONDS = 0.05
+"""How much later than asked a wait may end: the ends of many are looked at together."""
 
 BATCH = 256
 """Sockets that are handled before other tasks have their turn."""
@@ -62,6 +66,9 @@ class Pump:
         self._takers: dict[int, Taker] = {}
         self._registered: set[int] = set()
         self._over = False
+        self._until: dict[int, float] = {}  # reads that are not waited for longer
+        self._alarm = trio.CancelScope()  # its deadline is when to look at those
+        self._late: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._takers)
@@ -86,23 +93,62 @@ class Pump:
         if taker is not None:
             taker()
 
-    async def readable(self, fd: int) -> None:
-        """Return when there is something to read, or the descriptor is about to be closed."""
+    async def readable(self, fd: int, until: float = math.inf) -> bool:
+        """Return when there is something to read, or the descriptor is about to be closed.
+
+        Args:
+            fd: the descriptor.
+            until: on trio's clock; False is returned then, or up to `COARSE_SECONDS` later.
+        """
         task = trio.lowlevel.current_task()
+        takers = self._takers
 
         def wake() -> None:
-            self._takers.pop(fd, None)
+            takers.pop(fd, None)
             trio.lowlevel.reschedule(task)
 
         def abort(_: object) -> Abort:
-            self._takers.pop(fd, None)
+            takers.pop(fd, None)
             return Abort.SUCCEEDED
 
         self.take(fd, wake)
+        if until < math.inf:
+            self.hurry(fd, until)
         await trio.lowlevel.wait_task_rescheduled(abort)
+        if until < math.inf:
+            self._until.pop(fd, None)
+            if fd in self._late:
+                self._late.remove(fd)
+                return False
+        return True
+
+    def hurry(self, fd: int, until: float) -> None:
+        """Change how long a read is waited for."""
+        self._until[fd] = until
+        if until < self._alarm.deadline:
+            self._alarm.deadline = until
+
+    async def expire(self) -> None:
+        """End the waits that are over, until cancelled: one deadline of trio's for all of them."""
+        while True:
+            with self._alarm:
+                await trio.sleep_forever()
+            now = trio.current_time()
+            for fd in [fd for fd, until in self._until.items() if until <= now]:
+                del self._until[fd]
+                if (taker := self._takers.get(fd)) is not None:
+                    self._late.add(fd)
+                    taker()
+            soonest = min(self._until.values(), default=math.inf)
+            self._alarm = trio.CancelScope(deadline=max(soonest, now + COARSE_SECONDS))
 
     async def run(self) -> None:
         """Look until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.expire)
+            await self._run()
+
+    async def _run(self) -> None:
         failed = False
         try:
             while True:

@@ -37,8 +37,12 @@ class Source(Protocol):
         """Call `taker` each time that `receive_now` may have something; None: nobody any more."""
         ...
 
+    def held(self) -> bytes | None:
+        """Return what came already: None where more has to be waited for, b"" at the end. UpstreamError."""
+        ...
+
     def receive_now(self) -> bytes | None:
-        """Return what is there: None where nothing came, b"" at the end. UpstreamError."""
+        """Return what one read gives: None where nothing came, b"" at the end. UpstreamError."""
         ...
 
     def used(self) -> None:
@@ -118,7 +122,7 @@ class _Flow:
     async def pumped(self) -> bool:
         """Have the pump carry until the reply is over, or the sink full: True then."""
         self._blocked = False
-        if self._advance():  # what came with the head waits in the source
+        if self._advance(self._source.held()):
             self._task = trio.lowlevel.current_task()
             self._source.take(self._on_ready)
             await trio.lowlevel.wait_task_rescheduled(self._abort)
@@ -126,7 +130,7 @@ class _Flow:
 
     def _on_ready(self) -> None:
         try:
-            if self._advance():
+            if self._advance(self._source.receive_now()):
                 return
             result: outcome.Outcome[None] = outcome.Value(None)
         except Exception as error:
@@ -136,9 +140,8 @@ class _Flow:
         assert task is not None
         trio.lowlevel.reschedule(task, result)
 
-    def _advance(self) -> bool:
+    def _advance(self, data: bytes | None) -> bool:
         """Carry what is there; return whether the pump goes on with it."""
-        data = self._source.receive_now()
         if data is None:
             return True
         if not data:

@@ -90,8 +90,12 @@ class Reply(Protocol):
         """Call `taker` each time that `receive_now` may have something; None: nobody any more."""
         ...
 
+    def held(self) -> bytes | None:
+        """Return the body bytes that came already; None where more has to be waited for. As `receive`."""
+        ...
+
     def receive_now(self) -> bytes | None:
-        """Return the body bytes that are there; None where nothing came. Else as `receive`."""
+        """Return the body bytes that one read gives; None where nothing came. Else as `receive`."""
         ...
 
     def used(self) -> None:
@@ -125,7 +129,7 @@ class _Http1Link:
         self.idle_since = 0.0
         self.used = False  # it came from the pool: its peer may have closed it meanwhile
 
-    async def ask(self, head: RequestHead, body: bytes, clocks: Clocks) -> "_Http1Reply":
+    async def ask(self, head: RequestHead, body: bytes) -> "_Http1Reply":
         """Send a request; return its response once the head has come.
 
         Raises:
@@ -133,10 +137,9 @@ class _Http1Link:
                 was not processed, or at worst not answered by anyone (RFC 9110 9.2.2).
             UpstreamError: anything else that went wrong.
         """
-        clocks.waiting(trio.current_time())
         try:
             request = write_request(head.method, head.target, head.fields, body)
-            return _Http1Reply(self, *await self._ask(request, clocks))
+            return _Http1Reply(self, *await self._ask(request))
         except UpstreamCut as error:
             self._pool.drop(self)
             if self.used and not self.reader.started:
@@ -146,31 +149,30 @@ class _Http1Link:
             self._pool.drop(self)
             raise
 
-    async def _ask(self, request: bytes, clocks: Clocks) -> tuple[ResponseHead, list[HttpEvent]]:
+    async def _ask(self, request: bytes) -> tuple[ResponseHead, list[HttpEvent]]:
         try:
             sent = self.conn.send_now(request)
         except OSError:
             sent = True  # it may have answered before it closed: reading tells
         if sent:
-            return await self._head(clocks)
+            return await self._head()
         # Some upstreams answer before they have read it all, and then read no more.
         failure: UpstreamError | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._send_rest)
             try:
-                return await self._head(clocks)
+                return await self._head()
             except UpstreamError as error:  # a nursery would wrap it
                 failure = error
             finally:
                 nursery.cancel_scope.cancel()
         raise failure
 
-    async def _head(self, clocks: Clocks) -> tuple[ResponseHead, list[HttpEvent]]:
+    async def _head(self) -> tuple[ResponseHead, list[HttpEvent]]:
         while True:
             events = await self.read()
             for at, event in enumerate(events):
                 if isinstance(event, ResponseHead):
-                    clocks.heard(trio.current_time())
                     return event, events[at + 1 :]
 
     async def _send_rest(self) -> None:
@@ -232,23 +234,22 @@ class _Http1Reply:
         else:
             self._link.conn.take(taker)
 
-    def receive_now(self) -> bytes | None:
+    def held(self) -> bytes | None:
         if self.ended:
             return b""
-        events = self._events or self._link.read_now()
-        if events is None:
-            return None
-        return self._data(events)
+        return self._data(self._events) if self._events else None
+
+    def receive_now(self) -> bytes | None:
+        events = self._link.read_now()
+        return None if events is None else self._data(events)
 
     def used(self) -> None:
         """The kernel knows by what was read."""
 
     async def receive(self) -> bytes:
-        while not self.ended:
-            events = self._events or await self._link.read()
-            if (found := self._data(events)) is not None:
-                return found
-        return b""
+        while (found := self.held()) is None:
+            self._events = await self._link.read()
+        return found
 
     def _data(self, events: list[HttpEvent]) -> bytes | None:
         """Return the bytes of `events`; None where there are none, and more will come."""
@@ -297,20 +298,27 @@ class Upstreams:
             UpstreamError: which one tells what went wrong.
         """
         place = self._place(attempt.candidate.upstream)
-        clocks.connecting(trio.current_time())
-        link = await self._link(place)
+        now = trio.current_time()
+        link = self._take(place, now)
+        if link is None:
+            clocks.connecting(now)
+            link = await self._link(place)
+            now = trio.current_time()
+        clocks.waiting(now)
         try:
-            return await self._ask(link, attempt, clocks)
+            return await self._ask(link, attempt)
         except NotProcessed:
             clocks.connecting(trio.current_time())
             # The other idle ones may be as dead; a connection that is shared tells what it takes.
             shared = isinstance(link, Http2Link)
             link = await (self._link(place) if shared else self._connect(place))
-            return await self._ask(link, attempt, clocks)
+            clocks.waiting(trio.current_time())
+            return await self._ask(link, attempt)
 
-    async def _ask(self, link: _Http1Link | Http2Link, attempt: Attempt, clocks: Clocks) -> Reply:
+    @staticmethod
+    async def _ask(link: _Http1Link | Http2Link, attempt: Attempt) -> Reply:
         head = RequestHead(b"POST", attempt.target, attempt.fields)
-        return await link.ask(head, attempt.body, clocks)
+        return await link.ask(head, attempt.body)
 
     # -- connections
 
@@ -323,7 +331,7 @@ class Upstreams:
     async def _link(self, place: Place) -> _Http1Link | Http2Link:
         """Return a connection to `place`: one that stands, or a new one."""
         while True:
-            link = self._take(place)
+            link = self._take(place, trio.current_time())
             if link is not None:
                 return link
             if not place.http2 or self._speaks.get(place) == HTTP1:
@@ -404,12 +412,11 @@ class Upstreams:
             context.set_alpn_protocols([H2, HTTP1] if place.http2 else [HTTP1])
         return Tls(context, server_side=False, server_name=place.host)
 
-    def _take(self, place: Place) -> _Http1Link | Http2Link | None:
+    def _take(self, place: Place, now: float) -> _Http1Link | Http2Link | None:
         for shared in self._shared.get(place, ()):
             if shared.has_room:
                 return shared
         idle = self._idle.get(place)
-        now = trio.current_time()
         while idle:
             link = idle.pop()
             if now - link.idle_since < IDLE_SECONDS and link.conn.is_quiet():

@@ -11,7 +11,6 @@ from contextlib import suppress
 import trio
 
 from rawproxy.errors import HttpError, UpstreamCut, UpstreamError, UpstreamNonsense, WireError
-from rawproxy.gateway.liveness import Clocks
 from rawproxy.net.conn import UNACKNOWLEDGED_SECONDS, Conn
 from rawproxy.net.mux import CANCEL, LOST, REFUSED_STREAM, Lane, LaneReset, Mux
 from rawproxy.net.pump import Taker
@@ -58,6 +57,10 @@ class Http2Reply:
     def take(self, taker: Taker | None) -> None:
         """Call `taker` each time that `receive_now` may have something; None: nobody any more."""
         self._lane.on_news = taker
+
+    def held(self) -> bytes | None:
+        """Return the body bytes that came already; None where more has to be waited for. As `receive`."""
+        return self.receive_now()
 
     def receive_now(self) -> bytes | None:
         """Return the body bytes that are there; None where nothing came. Else as `receive`."""
@@ -189,7 +192,7 @@ class Http2Link:
         elif self.idle and (not self._usable or now - self.idle_since >= idle_seconds):
             self.close()
 
-    async def ask(self, head: RequestHead, body: bytes, clocks: Clocks) -> Http2Reply:
+    async def ask(self, head: RequestHead, body: bytes) -> Http2Reply:
         """Send a request; return its response once the head has come.
 
         Raises:
@@ -197,7 +200,6 @@ class Http2Link:
             UpstreamError: anything else that went wrong.
         """
         now = trio.current_time()
-        clocks.waiting(now)
         used, self.used = self.used, True
         fields = [*head.fields, (b"content-length", b"%d" % len(body))]
         head = RequestHead(head.method, head.target, fields, b"2")
@@ -212,7 +214,6 @@ class Http2Link:
                     unseen = used and lane.code == LOST and self._mux.heard_at <= now
                     raise _as_upstream_error(LaneReset(REFUSED_STREAM if unseen else lane.code))
                 await lane.news()
-            clocks.heard(trio.current_time())
             return Http2Reply(self, lane)
         except BaseException:
             self.forget(lane)

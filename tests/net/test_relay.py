@@ -36,6 +36,9 @@ class Reads:
         self.ended = not self.left
         return read
 
+    def held(self) -> None:
+        """Nothing came with the head."""
+
     def used(self) -> None:
         self.used_times += 1
 
