@@ -11,6 +11,8 @@ import math
 import select
 import socket
 import struct
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import trio
 
@@ -174,6 +176,14 @@ class Conn:
         """Call nobody any more; harmless where nobody was. Has to come before `close`."""
         if self._pump is not None and not self.closed:
             self._pump.leave(self._fd)
+
+    def together(self) -> AbstractContextManager[None]:
+        """Have what is put off by `later` in this block done at its end."""
+        return nullcontext() if self._pump is None else self._pump.together()
+
+    def later(self, do: Callable[[], None]) -> bool:
+        """Put `do` off until all that is ready now was handled; False where nothing is put off."""
+        return self._pump is not None and self._pump.later(do)
 
     def receive_now(self) -> bytes | None:
         """Return what one read gives now: None where nothing came, b"" at the end. OSError as `receive`."""

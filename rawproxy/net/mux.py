@@ -259,6 +259,8 @@ class Mux:
         self._queue: deque[Lane] = deque()  # lanes that have something to send, in turn
         self._blocked: list[Lane] = []  # lanes for whose bytes there is no window
         self._stuck = trio.lowlevel.ParkingLot()
+        self._put_off = False  # what the wire has to say is sent with what else is ready now
+        self._unsent = 0  # bytes of bodies in that
         self.heard_at = trio.current_time()
 
     def open(self, number: int) -> Lane:
@@ -296,13 +298,14 @@ class Mux:
         return True
 
     def _take_in(self, data: bytes) -> None:
-        try:
-            for number, event in self._wire.feed(data, self.heard_at):
-                self._hand_out(number, event)
-        finally:
-            self._queue.extend(self._blocked)
-            self._blocked.clear()
-            self.go_round()
+        with self.conn.together():
+            try:
+                for number, event in self._wire.feed(data, self.heard_at):
+                    self._hand_out(number, event)
+            finally:
+                self._queue.extend(self._blocked)
+                self._blocked.clear()
+                self.go_round()
 
     def _hand_out(self, number: int, event: HttpEvent | Refused) -> None:
         lane = self.lanes.get(number)
@@ -338,22 +341,32 @@ class Mux:
 
     def go_round(self) -> None:
         """Let the lanes send in turn, until they have nothing more, or no window, or the kernel is full."""
-        room = QUEUED_BYTES - self.conn.pending
-        while self._queue:
+        while self._queue and (room := QUEUED_BYTES - self.conn.pending - self._unsent) > 0:
             while self._queue and room > 0:
                 lane = self._queue.popleft()
                 took = lane.turn(self._wire)
                 room -= took
+                self._unsent += took
                 lane.queued = lane.waiting
                 if lane.queued:
                     (self._queue if took else self._blocked).append(lane)
             self.flush()
-            if (room := QUEUED_BYTES - self.conn.pending) <= 0:
-                break
         self.flush()
 
     def flush(self) -> None:
-        """Send what the wire has to say."""
+        """Send what the wire has to say: in one write with what all others say who are ready now."""
+        if not self._put_off:
+            self._put_off = self.conn.later(self._flush_late)
+        if not self._put_off:
+            self._send()
+
+    def _flush_late(self) -> None:
+        self._put_off = False
+        self._send()
+        self.go_round()
+
+    def _send(self) -> None:
+        self._unsent = 0
         if data := self._wire.take():
             with suppress(OSError):  # the reading side finds out
                 self.conn.send_now(data)

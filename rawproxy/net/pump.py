@@ -10,8 +10,8 @@ import logging
 import math
 import select
 import selectors
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import trio
@@ -69,6 +69,8 @@ class Pump:
         self._until: dict[int, float] = {}  # reads that are not waited for longer
         self._alarm = trio.CancelScope()  # its deadline is when to look at those
         self._late: set[int] = set()
+        self._together = 0  # blocks of `together` that we are in
+        self._later: list[Callable[[], None]] = []
 
     def __len__(self) -> int:
         return len(self._takers)
@@ -92,6 +94,25 @@ class Pump:
         taker = self._takers.pop(fd, None)
         if taker is not None:
             taker()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Have what is asked for by `later` in this block done at its end."""
+        self._together += 1
+        try:
+            yield
+        finally:
+            self._together -= 1
+            if not self._together and self._later:
+                later, self._later = self._later, []
+                for do in later:
+                    _guarded(do)
+
+    def later(self, do: Callable[[], None]) -> bool:
+        """Do this once all that is ready now was handled; False outside of that: then nobody will."""
+        if self._together:
+            self._later.append(do)
+        return self._together > 0
 
     async def readable(self, fd: int, until: float = math.inf) -> bool:
         """Return when there is something to read, or the descriptor is about to be closed.
@@ -168,18 +189,23 @@ class Pump:
     async def _look(self) -> None:
         while True:
             await trio.lowlevel.wait_readable(self._poll)
-            for fd, _ in self._poll.poll(0, BATCH):
-                taker = self._takers.get(fd)
-                if taker is None:
-                    # The kernel would tell it again and again.
-                    self._unregister(fd)
-                    continue
-                try:
-                    taker()
-                except Exception:  # a bug of ours with one socket; the others go on
-                    _log.exception("a socket's taker")
+            with self.together():
+                for fd, _ in self._poll.poll(0, BATCH):
+                    taker = self._takers.get(fd)
+                    if taker is None:
+                        # The kernel would tell it again and again.
+                        self._unregister(fd)
+                    else:
+                        _guarded(taker)
 
     def _unregister(self, fd: int) -> None:
         self._registered.discard(fd)
         with suppress(OSError, KeyError):  # it is closed already
             self._poll.unregister(fd)
+
+
+def _guarded(do: Callable[[], None]) -> None:
+    try:
+        do()
+    except Exception:  # a bug of ours with one socket; the others go on
+        _log.exception("a socket's taker")

@@ -22,6 +22,7 @@ from rawproxy.net.mux import (
     LaneReset,
     Mux,
 )
+from rawproxy.net.pump import Pump
 from rawproxy.wire.http import Body, HttpEvent, RequestHead
 from rawproxy.wire.http1 import Limits
 from rawproxy.wire.http2 import Http2Client, Http2Server, Refused
@@ -39,7 +40,8 @@ class Server:
         self.wire = Http2Server(limits, streams=100, requests=1000, now=trio.current_time())
         self.lanes: dict[int, Lane] = {}
         self.refused: list[Refused] = []
-        self.mux = Mux(Conn(sock), self.wire, self._begin, write_seconds)
+        pump = Pump(moves=False)
+        self.mux = Mux(Conn(sock, pump=pump), self.wire, self._begin, write_seconds)
         self.mux.flush()
 
     def _begin(self, number: int, event: RequestHead | Refused) -> None:
@@ -112,6 +114,43 @@ async def test_streams_take_turns() -> None:
         # The first one filled queue and kernel before the others had anything; these two are alike.
         last = [len(order) - order[::-1].index(number) for number in numbers]
         assert abs(last[2] - last[1]) <= 2
+
+
+async def test_what_is_ready_together_goes_out_in_one_write() -> None:
+    """However many streams have something to say at a time, and whatever else there is to tell."""
+    with both() as (server, peer):
+        numbers = await ask(peer, 3)
+        lanes = await server.until_lanes(3)
+        writes: list[bytes] = []
+        taken = server.wire.take
+
+        def take() -> bytes:
+            writes.append(taken())
+            return writes[-1]
+
+        server.wire.take = take  # type: ignore[method-assign]
+        with server.mux.conn.together():
+            for lane in lanes:
+                assert server.answer(lane, b"x" * 100)
+            assert not writes
+        assert len([data for data in writes if data]) == 1
+        for number in numbers:
+            await peer.head(number)
+            assert await peer.rest(number) == (b"x" * 100, True)
+
+
+async def test_what_is_put_off_is_no_more_than_the_queue_holds() -> None:
+    with both() as (server, peer):
+        await ask(peer, 3, window=2**20)
+        lanes = await server.until_lanes(3)
+        with server.mux.conn.together():
+            for lane in lanes:
+                assert not server.answer(lane, b"x" * QUEUED_BYTES * 4)
+            waiting = sum(lane.pending for lane in lanes)
+            assert waiting == 3 * 4 * QUEUED_BYTES - QUEUED_BYTES
+        assert (
+            sum(lane.pending for lane in lanes) < waiting
+        )  # the rest went on where there was room
 
 
 async def test_a_stream_without_window_holds_no_other_up() -> None:

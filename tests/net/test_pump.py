@@ -213,3 +213,85 @@ async def test_after_its_end_nobody_is_called() -> None:
     assert not pump._registered
     assert not called
     assert conn.closed
+
+
+async def test_what_is_put_off_comes_after_all_that_is_ready(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with pumping() as (pump, conn, there):
+        here, far = socket.socketpair()
+        other = Conn(here, pump=pump)
+        done: list[str] = []
+
+        def broken() -> None:
+            raise RuntimeError("ours")
+
+        def taker(one: Conn) -> None:
+            one.receive_now()
+            done.append("took")
+            assert pump.later(broken)
+            assert pump.later(lambda: done.append("later"))
+
+        assert not pump.later(lambda: done.append("never"))
+        conn.take(lambda: taker(conn))
+        other.take(lambda: taker(other))
+        with pump.together():  # nothing but the block that is the outer one counts
+            there.send(b"x")
+            far.send(b"y")
+        await settle()
+        assert done == ["took", "took", "later", "later"]
+        assert "ours" in caplog.text
+        for one in (conn, other):
+            one.leave()
+        other.close()
+        far.close()
+
+
+@pytest.mark.parametrize("moves", [True, False])
+async def test_a_read_has_a_limit(*, moves: bool, autojump_clock: object) -> None:
+    async with pumping(moves=moves) as (pump, conn, there):
+        began = trio.current_time()
+        for seconds in (5.0, 1.0, 2.0):
+            with pytest.raises(trio.TooSlowError):
+                await conn.receive(trio.current_time() + seconds)
+        assert 8.0 <= trio.current_time() - began <= 8.2
+        there.send(b"x")
+        assert await conn.receive(trio.current_time() + 1) == b"x"
+        assert not pump._until
+        assert not pump._late
+
+
+@pytest.mark.parametrize("moves", [True, False])
+async def test_a_limit_can_be_made_a_shorter_one(*, moves: bool, autojump_clock: object) -> None:
+    async with pumping(moves=moves) as (_, conn, _), trio.open_nursery() as nursery:
+        began = trio.current_time()
+
+        async def hurry() -> None:
+            await trio.sleep(1)
+            conn.hurry(began + 2)
+
+        nursery.start_soon(hurry)
+        with pytest.raises(trio.TooSlowError):
+            await conn.receive(began + 50)
+        assert 2.0 <= trio.current_time() - began <= 2.1
+
+
+async def test_many_limits_end_together(autojump_clock: object) -> None:
+    """They are looked at every now and then, not each by itself."""
+    ended: list[float] = []
+
+    async def wait(pump: Pump, seconds: float) -> None:
+        here, there = socket.socketpair()
+        conn = Conn(here, pump=pump)
+        with pytest.raises(trio.TooSlowError):
+            await conn.receive(trio.current_time() + seconds)
+        ended.append(trio.current_time())
+        conn.close()
+        there.close()
+
+    async with pumping() as (pump, _, _):
+        async with trio.open_nursery() as nursery:
+            for number in range(100):
+                nursery.start_soon(wait, pump, 1 + number / 1000)
+        assert len(set(ended)) <= 4
+        assert not len(pump)
