@@ -164,7 +164,8 @@ class Usage(msgspec.Struct, frozen=True, tag="usage", omit_defaults=True):
 
     def merged(self, later: "Usage") -> "Usage":
         """Return both counts as one: what `later` says wins, what it leaves out stays."""
-        if self == _UNSAID:
+        # An empty Raw that is not the default itself would be encoded, as nothing at all.
+        if self == _UNSAID and (later.server_tools or later.server_tools is _NO_JSON):
             return later
         said = {
             name: value
@@ -174,7 +175,8 @@ class Usage(msgspec.Struct, frozen=True, tag="usage", omit_defaults=True):
         return msgspec.structs.replace(self, **said)
 
 
-_UNSAID, _NO_JSON = Usage(), msgspec.Raw()
+_UNSAID = Usage()
+_NO_JSON = _UNSAID.server_tools
 
 
 @final
