@@ -373,10 +373,10 @@ def _name(where: int | bytes) -> str | int:
 
 def _decode(string: bytes) -> str:
     try:
-        text: str = _DECODER.decode(string.decode())
+        text = string.decode()
+        return text[1:-1] if "\\" not in text else str(_DECODER.decode(text))
     except ValueError:
         raise WireError("a JSON string is not UTF-8, or has a wrong escape") from None
-    return text
 
 
 def _with_comma(body: bytes, span: Span) -> Span:
