@@ -36,7 +36,7 @@ class Checked:
         """Return the event's bytes."""
         data = self._writer.write(event)
         self._check(data)
-        if data and isinstance(event, End | Fail):
+        if data and isinstance(event, (End, Fail)):
             self._note(self._grammar.close())
         return data
 

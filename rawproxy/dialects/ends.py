@@ -84,7 +84,7 @@ class StreamSource:
                     break
                 self._groove.learn(frame, said)
                 events += said
-            if events and isinstance(events[-1], End | Fail):
+            if events and isinstance(events[-1], (End, Fail)):
                 return events  # whatever stands behind the end has no meaning
         if frames:
             self.steady = self._groove.block

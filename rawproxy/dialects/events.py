@@ -25,6 +25,7 @@ from rawproxy.dialects.envelope import Seal
 
 __all__ = [
     "BEARING",
+    "NO_JSON",
     "Close",
     "Delta",
     "End",
@@ -140,6 +141,10 @@ class Whole(msgspec.Struct, frozen=True, tag="whole", omit_defaults=True):
     choice: int = 0
 
 
+NO_JSON = msgspec.Raw()
+"""No JSON at all. As the default itself it is left out where it is encoded; another empty one is not."""
+
+
 @final
 class Usage(msgspec.Struct, frozen=True, tag="usage", omit_defaults=True):
     """Tokens counted so far. Totals, never increments. None is "not said", zero is said.
@@ -159,22 +164,22 @@ class Usage(msgspec.Struct, frozen=True, tag="usage", omit_defaults=True):
     audio_output: int | None = None
     prediction_accepted: int | None = None
     prediction_rejected: int | None = None
-    server_tools: msgspec.Raw = msgspec.Raw()
+    server_tools: msgspec.Raw = NO_JSON
     source: UsageSource = "reported"
 
     def merged(self, later: "Usage") -> "Usage":
         """Return both counts as one: what `later` says wins, what it leaves out stays."""
-        if self == _UNSAID:
+        if self == _UNSAID and (later.server_tools or later.server_tools is NO_JSON):
             return later
         said = {
             name: value
             for name in self.__struct_fields__
-            if (value := getattr(later, name)) is not None and value != _NO_JSON
+            if (value := getattr(later, name)) is not None and value != NO_JSON
         }
         return msgspec.structs.replace(self, **said)
 
 
-_UNSAID, _NO_JSON = Usage(), msgspec.Raw()
+_UNSAID = Usage()
 
 
 @final

@@ -3,8 +3,9 @@
 Layer: dialects. Every dialect's `write_reply` starts from a `Reply`.
 """
 
-from dataclasses import dataclass, field
 from typing import assert_never
+
+import msgspec
 
 from rawproxy.dialects.envelope import Seal
 from rawproxy.dialects.events import (
@@ -26,23 +27,21 @@ from rawproxy.errors import UpstreamNonsense
 __all__ = ["Block", "Choice", "Reply", "fold"]
 
 
-@dataclass(slots=True)
-class Block:
+class Block(msgspec.Struct):
     """One finished block: how it opened, its text (or tool arguments), what was attached to it."""
 
     opened: Open
     text: str = ""
     seal: Seal | None = None
-    notes: list[Note] = field(default_factory=list)
-    logprobs: list[bytes] = field(default_factory=list)
+    notes: list[Note] = []
+    logprobs: list[bytes] = []
     closed: bool = False
 
 
-@dataclass(slots=True)
-class Choice:
+class Choice(msgspec.Struct):
     """One of n answers: its blocks and vendor-run items in order, and why it stopped."""
 
-    items: list[Block | Whole] = field(default_factory=list)
+    items: list[Block | Whole] = []
     stop: Stop | None = None
 
     def blocks(self, kind: str) -> list[Block]:
@@ -54,12 +53,11 @@ class Choice:
         return "".join(block.text for block in self.blocks(kind))
 
 
-@dataclass(slots=True)
-class Reply:
+class Reply(msgspec.Struct):
     """A whole reply."""
 
-    start: Start = field(default_factory=Start)
-    choices: dict[int, Choice] = field(default_factory=dict)
+    start: Start = Start()
+    choices: dict[int, Choice] = {}
     usage: Usage | None = None
     tier: str | None = None
 

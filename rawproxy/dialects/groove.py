@@ -23,8 +23,10 @@ from rawproxy.wire.frame import Frame
 
 __all__ = ["Groove", "around", "unescaped"]
 
+# One literal first: the regex engine looks for it with memchr.
 _VARIES = re.compile(
-    rb'("(?:sequence_number|created)"\s?:\s?)[0-9]+|("(?:created_at|obfuscation|p)"\s?:\s?")[^"\\]*'
+    rb'"(?:((?:sequence_number|created)"\s?:\s?)[0-9]+|'
+    rb'((?:created_at|obfuscation|p)"\s?:\s?")[^"\\]*)'
 )
 # A text in JSON as every encoder here spells it: the short escapes and no other ones.
 _PLAIN = re.compile(rb'(?:[^"\\\x00-\x1f]++|\\["\\bfnrt])++')
@@ -37,8 +39,9 @@ _LINE_ENDS = (
 TRIES = 64
 """Frames in a row that are looked at in vain before the stream is taken for one without a groove."""
 
-Spans = Callable[[bytes], list[tuple[int, int, int]]]
-"""Where the data of the frames that bytes begin with is, if framed alike: start, end, the frame's end."""
+Span = Callable[[bytes, int], tuple[int, int, int] | None]
+"""Where the data is of the frame that stands at a place, if it is framed like others: its start, its end,
+the frame's end."""
 
 Part = tuple[bytes, bytes | None]
 """Fixed bytes; and, where a member varies, the fixed bytes that follow its value."""
@@ -52,11 +55,11 @@ class Groove:
             more around it than text; None where the bytes of a frame are looked at as they are.
     """
 
-    __slots__ = ("_after", "_alike", "_before", "_once", "_spans", "_tries", "block")
+    __slots__ = ("_after", "_alike", "_before", "_once", "_span", "_tries", "block")
 
-    def __init__(self, alike: Callable[[bytes], Spans] | None = None) -> None:
+    def __init__(self, alike: Callable[[bytes], Span] | None = None) -> None:
         self._alike = alike
-        self._spans: Spans | None = None
+        self._span: Span | None = None
         self.block = -1
         """The block whose text is known to follow; -1 while none is."""
         self._once: tuple[int, Part, Part] | None = None  # one frame so far
@@ -77,7 +80,7 @@ class Groove:
         found = _parts(frame.raw if self._alike is None else frame.data, events)
         if found is not None and found == self._once:
             self.block, self._before, self._after = found
-            self._spans = self._alike(frame.raw) if self._alike else None
+            self._span = self._alike(frame.raw) if self._alike else None
             self._tries = 0
         self._once = found
 
@@ -86,8 +89,8 @@ class Groove:
 
         A text is as JSON has it, without quotes.
         """
-        if self._spans is not None:
-            return self._spanned(self._spans(data), data)
+        if self._span is not None:
+            return self._framed(self._span, data)
         found: list[bytes] = []
         end = self._text(data, 0, found)
         if 0 <= end < len(data):  # more than one frame
@@ -115,12 +118,15 @@ class Groove:
         found += texts
         return len(data) - len(rest if ended else before + last)
 
-    def _spanned(self, spans: list[tuple[int, int, int]], data: bytes) -> tuple[list[bytes], int]:
+    def _framed(self, frame: Span, data: bytes) -> tuple[list[bytes], int]:
+        """Return what `texts` does where frames have more around their data than text."""
         found: list[bytes] = []
         at = 0
-        for start, end, after in spans:
-            if self._text(data, start, found) != end:
-                del found[spans.index((start, end, after)) :]
+        while at < len(data) and (span := frame(data, at)) is not None:
+            start, end, after = span
+            if (reached := self._text(data, start, found)) != end:
+                if reached >= 0:
+                    found.pop()  # its frame is longer
                 break
             at = after
         return found, at

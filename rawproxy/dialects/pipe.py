@@ -292,7 +292,7 @@ class PassBody:
         if self._size > self._limit:
             _check_framed(self._framed)
             return []
-        body = b"".join(self._held)
+        body = self._held[0] if len(self._held) == 1 else b"".join(self._held)
         try:
             if self._dialect is not None:
                 self.tally.note(self._dialect.read_reply(body, _LOOK))

@@ -16,11 +16,12 @@ A question alone, without instructions or earlier turns, stays as it is: the pro
 completes text. A prompt that the client wrote itself goes as the client wrote it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import groupby
 
 from rawproxy.dialects.call import (
     Audio,
+    Cache,
     Call,
     Document,
     File,
@@ -59,11 +60,17 @@ def joined(texts: Iterable[Marked]) -> str:
     return "".join(pieces)
 
 
+def _paragraphs(texts: list[str]) -> str:
+    return "\n\n".join([text for text in texts if text])
+
+
 def render_plain(call: Call) -> tuple[str, list[Loss]]:
     """Return a call's conversation as one text, and what of it is lost."""
+    if call.raw_prompt is not None and not call.unopened and all(map(_is_text, call.turns)):
+        return call.raw_prompt, []
     opening, said, losses = render_turns(call)
     if call.raw_prompt is not None:
-        return call.raw_prompt, losses
+        return call.raw_prompt, losses  # of pictures beside it, for example
     if not opening and [role for role, _ in said] == ["user"]:
         return said[0][1], losses
     lines = [f"{_LABELS[role]}: {text}" for role, text in said]
@@ -96,44 +103,43 @@ class _Renderer:
 
     def turns(self) -> tuple[str, list[tuple[str, str]]]:
         lead = self._call.leading_system()
-        opening = joined((object(), self._turn(turn, "\n\n")) for turn in lead)
+        opening = _paragraphs([self._turn(turn, apart=True) for turn in lead])
         return opening, [
             (role, said)
             for role, group in groupby(self._call.turns[len(lead) :], key=_role)
-            if (said := joined((object(), self._turn(turn)) for turn in group))
+            if (said := _paragraphs([self._turn(turn) for turn in group]))
         ]
 
     def _lose(self, path: str, why: Why = "no such thing there") -> None:
         self.losses.setdefault(path, why)
 
-    def _turn(self, turn: Turn, joiner: str = "") -> str:
-        """Return what a turn says; `joiner` stands between its texts."""
+    def _turn(self, turn: Turn, *, apart: bool = False) -> str:
+        """Return what a turn says; `apart`: none of its texts goes on from another one."""
         if turn.name:
             self._lose(f"{turn.path}.name")
-        return joined(
-            (object() if joiner else mark, text)
-            for part in turn.parts
-            for mark, text in self._part(part)
-        )
+        texts = [text for part in turn.parts for text in self._part(part)]
+        if len(texts) == 1:
+            return texts[0][1]
+        return _paragraphs([text for _, text in texts]) if apart else joined(texts)
 
-    def _part(self, part: Part) -> Iterator[Marked]:
-        """Yield the texts of a part."""
-        if not isinstance(part, Thinking | Refusal | Opaque) and part.cache is not None:
-            self._lose(f"{part.path}.{self._call.names.get('cache', 'cache_control')}")
+    def _part(self, part: Part) -> list[Marked]:
+        """Return the texts of a part."""
+        if isinstance(part, Text) or not isinstance(part, (Thinking, Refusal, Opaque)):
+            self._lose_cache(part.cache, part.path)
         match part:
             case Text():
-                yield from self._say(part)
+                return self._say(part)
             case Refusal():
-                yield None, part.text
+                return [(None, part.text)]
             case SearchResult():
                 self._lose_citations(part)
-                yield object(), search_text(part)
+                return [(object(), search_text(part))]
             case Document():
-                yield from self._document(part)
+                return self._document(part)
             case ToolCall():
-                yield object(), self._tool_call(part)
+                return [(object(), self._tool_call(part))]
             case ToolResult():
-                yield object(), self._tool_result(part)
+                return [(object(), self._tool_result(part))]
             case Thinking():
                 if part.text or part.seal is not None:
                     self._lose(part.path)
@@ -141,28 +147,31 @@ class _Renderer:
                 self._lose(f"{part.path}.input_audio")
             case _:
                 self._lose(part.path)
+        return []
 
-    def _say(self, part: Text) -> Iterator[Marked]:
+    def _say(self, part: Text) -> list[Marked]:
         if part.citations:
             self._lose(f"{part.path}.citations")
         if part.seal is not None:
             self._lose(part.path, "owned elsewhere")
-        if not part.text.startswith(BILLING):
-            yield part.phase, part.text
+        return [] if part.text.startswith(BILLING) else [(part.phase, part.text)]
+
+    def _lose_cache(self, cache: Cache | None, path: str) -> None:
+        if cache is not None:
+            self._lose(f"{path}.{self._call.names.get('cache', 'cache_control')}")
 
     def _lose_citations(self, part: Document | SearchResult) -> None:
         if part.citations is not None:
             self._lose(f"{part.path}.citations")
 
-    def _document(self, part: Document) -> Iterator[Marked]:
+    def _document(self, part: Document) -> list[Marked]:
         self._lose_citations(part)
         if isinstance(part.source, Inline):
-            yield object(), document_text(part)
-            for inner in part.source.parts:
-                yield from self._part(inner)
-        else:
-            owned = isinstance(part.source, File)
-            self._lose(part.path, "owned elsewhere" if owned else "no such thing there")
+            inside = [text for inner in part.source.parts for text in self._part(inner)]
+            return [(object(), document_text(part)), *inside]
+        owned = isinstance(part.source, File)
+        self._lose(part.path, "owned elsewhere" if owned else "no such thing there")
+        return []
 
     def _tool_call(self, part: ToolCall) -> str:
         self._lose(part.path, "narrower there")
@@ -174,6 +183,14 @@ class _Renderer:
         name = self._called.get(part.id) or part.name or "the tool"
         text = joined(piece for inner in part.parts for piece in self._part(inner))
         return f"[{name} {'failed' if part.is_error else 'returned'}]\n{text}"
+
+
+def _is_text(turn: Turn) -> bool:
+    """Return whether a turn is text and nothing that could be lost."""
+    return not turn.name and all(
+        isinstance(part, Text) and not (part.cache or part.citations or part.seal)
+        for part in turn.parts
+    )
 
 
 def _role(turn: Turn) -> str:

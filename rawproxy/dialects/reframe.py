@@ -68,7 +68,7 @@ class Reframed:
     def write(self, event: Event) -> bytes:
         """Return the event's frames in the other framing; after the last one what ends the stream."""
         data = self._reframer.frames(self._writer.write(event), self._native)
-        return data + self._reframer.close() if isinstance(event, End | Fail) else data
+        return data + self._reframer.close() if isinstance(event, (End, Fail)) else data
 
     def carry(self, block: int) -> Carry | None:  # noqa: ARG002
         """Return None: every frame is put into the other framing."""

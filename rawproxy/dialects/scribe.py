@@ -206,7 +206,7 @@ class Scribe:
         if merged == self._usage or self.ended:
             return []
         self._usage = merged
-        return [*self.start(), merged]
+        return [merged] if self._started else [*self.start(), merged]
 
     def stop(
         self, reason: Reason, choice: int = 0, *, sequence: str | None = None,
@@ -227,7 +227,8 @@ class Scribe:
                 events += self.close_tool(tool.key, choice)
         if reason in ("end", "tools") and not self._back.partial:
             reason = "tools" if choice in self._used_tools else "end"
-        return [*events, Stop(reason, choice, sequence, detail, category, word)]
+        events.append(Stop(reason, choice, sequence, detail, category, word))
+        return events
 
     def fail(self, fail: Fail) -> list[Event]:
         """Return the failure, unless the reply is over already."""

@@ -68,8 +68,9 @@ class Sequencer:
                     closed = True
                 else:
                     self._say_open(live, said)
-                    assert live.number is not None
-                    said.append(replace(event, block=live.number))
+                    number = live.number
+                    assert number is not None
+                    said.append(event if number == key else replace(event, block=number))
             live.waiting.clear()
             if not closed:
                 break
@@ -82,4 +83,5 @@ class Sequencer:
         if live.number is None:
             live.number = self._next
             self._next += 1
-            said.append(replace(live.opened, block=live.number))
+            opened, number = live.opened, live.number
+            said.append(opened if number == opened.block else replace(opened, block=number))

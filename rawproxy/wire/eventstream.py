@@ -28,7 +28,7 @@ from rawproxy.wire.frame import Frame, PlainFrame
 __all__ = [
     "BETWEEN", "CLOSE", "MAX_HEADERS", "MAX_MESSAGE", "OPEN", "TYPE", "EventFrame", "Header",
     "HeaderType", "Splitter", "alike", "encode", "mend", "read_headers", "read_tail", "splitter", "write",
-    "write_exception",
+    "write_exception", "writing",
 ]  # fmt: skip
 
 TYPE = b"application/vnd.amazon.eventstream"
@@ -233,6 +233,11 @@ def write(data: bytes, *, name: bytes = b"") -> bytes:
     return _message(_block(b":event-type", name, _EVENT), data)
 
 
+def writing(name: bytes) -> Callable[[bytes], bytes]:
+    """Return what does the same as `write` for one name."""
+    return partial(_message, _block(b":event-type", name, _EVENT))
+
+
 def write_exception(data: bytes, name: bytes) -> bytes:
     """Return one exception whose payload is the JSON in `data`; see `encode` for what it raises.
 
@@ -254,12 +259,17 @@ def encode(headers: Iterable[Header], payload: bytes) -> bytes:
 
 
 def _message(block: bytes, payload: bytes) -> bytes:
-    total = _SMALLEST + len(block) + len(payload)
-    if total > MAX_MESSAGE or len(block) > MAX_HEADERS:
-        raise FrameTooLong(f"a message would have {total} bytes, {len(block)} of them headers")
-    lengths = _LENGTHS.pack(total, len(block))
-    message = lengths + zlib.crc32(lengths).to_bytes(4, "big") + block + payload
+    message = _prelude(_SMALLEST + len(block) + len(payload), len(block)) + block + payload
     return message + zlib.crc32(message).to_bytes(4, "big")
+
+
+@lru_cache(1024)
+def _prelude(total: int, headers: int) -> bytes:
+    """Return what a message of this size begins with: one stream has a hundred of them at most."""
+    if total > MAX_MESSAGE or headers > MAX_HEADERS:
+        raise FrameTooLong(f"a message would have {total} bytes, {headers} of them headers")
+    lengths = _LENGTHS.pack(total, headers)
+    return lengths + zlib.crc32(lengths).to_bytes(4, "big")
 
 
 @lru_cache(256)
@@ -268,34 +278,36 @@ def _block(header: bytes, name: bytes, kind: Header) -> bytes:
     return b"".join(map(_write_header, [*_texts(header, name), _JSON, kind]))
 
 
-Spans = Callable[[bytes], list[tuple[int, int, int]]]
-"""Where the payloads are in the messages of one kind that bytes begin with: start, end, message's end."""
+Span = Callable[[bytes, int], tuple[int, int, int] | None]
+"""Where in bytes the payload is of the message of one kind that stands at a place: its start, its end,
+the message's end. None where there is something else."""
 
 
-def alike(message: bytes) -> Spans:
-    """Return what tells where the payloads are in messages with the headers of this one.
+def alike(message: bytes) -> Span:
+    """Return what tells where the payload is in messages with the headers of this one.
 
-    Each is checked by its checksum, which covers that of its prelude. They end before everything
-    else: a message that is cut, or broken, or has other headers.
+    Each is checked by its checksum, which covers that of its prelude. None for everything else: a
+    message that is cut, or broken, or has other headers.
     """
-    return partial(_spans, message[_PRELUDE.size : _PRELUDE.size + int.from_bytes(message[4:8])])
+    block = message[_PRELUDE.size : _PRELUDE.size + int.from_bytes(message[4:8])]
+    size = len(block)
 
-
-def _spans(block: bytes, data: bytes) -> list[tuple[int, int, int]]:
-    found: list[tuple[int, int, int]] = []
-    start, whole, size = 0, len(data), len(block)
-    while data.startswith(block, start + 12):
-        payload = start + 12 + size
-        total, headers, _ = _unpack(data, start)
-        after = start + total
+    def span(data: bytes, at: int) -> tuple[int, int, int] | None:
+        payload = at + 12
+        if not data.startswith(block, payload):
+            return None
+        payload += size
+        total, headers, _ = _unpack(data, at)
+        after = at + total
         end = after - 4
-        if headers != size or after > whole or end < payload:
-            break
-        if zlib.crc32(data[start:end]) != int.from_bytes(data[end:after]):
-            break
-        found.append((payload, end, after))
-        start = after
-    return found
+        if headers != size or end < payload:
+            return None
+        # Where the message is cut, there are no four bytes that could be its checksum.
+        if data[end:after] != zlib.crc32(data[at:end]).to_bytes(4, "big"):
+            return None
+        return payload, end, after
+
+    return span
 
 
 def read_headers(block: bytes) -> list[Header]:

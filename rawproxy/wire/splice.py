@@ -28,6 +28,7 @@ __all__ = [
     "Span",
     "StringAt",
     "edit",
+    "find",
     "find_strings",
     "members",
     "put",
@@ -155,13 +156,22 @@ def put(body: bytes, path: str, value: bytes) -> bytes:
     Raises:
         WireError: an object on the way is none, or has the key twice.
     """
+    span = find(body, path)
+    return body if span is None else edit(body, [(*span, value)])
+
+
+def find(body: bytes, path: str) -> Span | None:
+    """Return where the value of the member at `path` stands; None where there is none.
+
+    Arguments and errors are those of `put`.
+    """
     start, end = 0, len(body)
     for key in path.split("."):
         member = _find(body[start:end], key)
         if member is None:
-            return body
+            return None
         start, end = start + member.start, start + member.end
-    return edit(body, [(start, end, value)])
+    return start, end
 
 
 def remove(body: bytes, key: str) -> bytes:
@@ -363,10 +373,10 @@ def _name(where: int | bytes) -> str | int:
 
 def _decode(string: bytes) -> str:
     try:
-        text: str = _DECODER.decode(string.decode())
+        text = string.decode()
+        return text[1:-1] if "\\" not in text else str(_DECODER.decode(text))
     except ValueError:
         raise WireError("a JSON string is not UTF-8, or has a wrong escape") from None
-    return text
 
 
 def _with_comma(body: bytes, span: Span) -> Span:

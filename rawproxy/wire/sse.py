@@ -130,9 +130,12 @@ class Splitter:
             start = 1
         limit = self._max_frame
         if b"\r" not in data:  # nearly always, and then there is one kind of blank line
-            while (at := data.find(b"\n\n", start)) >= 0 and at - start < limit:
-                frames.append(SseFrame(data[start : at + 2]))
-                start = at + 2
+            at = start
+            while (at := data.find(b"\n", at) + 1) and at - 1 - start < limit:
+                if data[at : at + 1] == b"\n":  # twice as fast as to look for both at once
+                    at += 1
+                    frames.append(SseFrame(data[start:at]))
+                    start = at
         else:
             search = _blank_line(data).search  # `finditer` would leave a string in Python's cache
             while (match := search(data, start)) and match.start() - start < limit:

@@ -6,7 +6,8 @@ from rawproxy.dialects import anthropic_messages, openai_chat
 from rawproxy.dialects.base import Back, Dialect
 from rawproxy.dialects.call import Call
 from rawproxy.dialects.ends import BodySink, BodySource, EngineSource, StreamSink, StreamSource
-from rawproxy.dialects.events import Delta, End, Event, Fail, Open, Start, Stop
+from rawproxy.dialects.events import Close, Delta, End, Event, Fail, Open, Start, Stop
+from rawproxy.dialects.pipe import TranslatePipe
 from rawproxy.errors import UpstreamCut, UpstreamNonsense
 from rawproxy.wire import eventstream, sse
 
@@ -94,6 +95,13 @@ def test_a_stream_is_written_as_it_is_said_and_a_body_at_the_end() -> None:
     assert [body.write(event) for event in events] == [b""] * len(events)
     assert b'"text":"hi"' in body.close()
     assert (body.keepalive(), body.losses) == (b"", [])
+
+
+def test_an_engine_says_nothing_behind_its_end() -> None:
+    writer = MESSAGES.stream_writer(Call(MESSAGES.NAME, "m"), "id", 0)
+    pipe = TranslatePipe(EngineSource(), StreamSink(writer))
+    assert pipe.say([Start(), Open(0, "text"), Delta(0, "hi"), Close(0), Stop("end"), End()])
+    assert pipe.say([Delta(0, "more")]) == []
 
 
 def test_only_a_stream_is_carried() -> None:

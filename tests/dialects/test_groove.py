@@ -185,6 +185,7 @@ def test_messages_of_aws_are_known_by_their_payload() -> None:
         aws(b"a")[:-1],
         bytes(broken),
         aws(b"\\/"),
+        eventstream.write(b'{"delta":"a","p":"abc"} ', name=b"delta"),
         b"\0" * 20,
     )
     before = aws(b"word")
@@ -279,3 +280,16 @@ def test_what_varies_may_be_nothing_else() -> None:
     data = NUMBERED % (9, b"x", b"y")
     for other in (data.replace(b'9,"delta"', b'9 "delta"'), data.replace(b'"y"', b'"y!"')):
         assert groove.texts(other) == ([], 0)
+
+
+def test_a_reply_that_may_be_cut_off_is_read_to_the_sequence() -> None:
+    """Its texts are not carried past it."""
+    frames = stream("openai_chat", ["a", "b", "c", "d STOP e", "f"])
+    dialect, other = DIALECTS["openai_chat"], DIALECTS["anthropic_messages"]
+    reading = StreamSource(dialect.stream_reader(Back()), dialect.FRAMING, MAX_FRAME)
+    writer = other.stream_writer(Call("anthropic_messages", "m", stream=True), "id", 0)
+    reply = TranslatePipe(reading, StreamSink(writer), stops=("STOP",))
+    said = b"".join(part for data in frames for part in reply.feed(data))
+    assert reply.broken
+    assert said.count(b"text_delta") == 4
+    assert b'"stop_sequence":"STOP"' in said

@@ -129,6 +129,15 @@ def test_parts(part: Part, text: str, losses: list[Loss]) -> None:
     assert render(user(part))[1] == losses
 
 
+def test_what_stands_beside_a_prompt_of_the_clients_own_is_lost() -> None:
+    beside = [user("Hi", Text("you", cache=Cache(), path="b"))]
+    assert render(*beside, raw_prompt="Hi") == (
+        "Hi",
+        [Loss("b.cache_control", "no such thing there")],
+    )
+    assert render(*beside[:0], user("Hi"), raw_prompt="Hi") == ("Hi", [])
+
+
 def test_names_and_shut_envelopes_are_losses() -> None:
     assert render(turn("user", "Hi", name="Ada"), unopened=("p",)) == (
         "Hi",

@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rawproxy.dialects import anthropic_messages, openai_chat
 from rawproxy.dialects.base import Dialect
@@ -67,3 +69,24 @@ def test_a_body() -> None:
     )
     body = b'{"type":"error"}'
     assert rename.body(body) is body
+
+
+HEADS = [
+    b'data: {"id":1,"model":"up"',
+    b'data: {"id":2,"model":"up"',
+    b'data: {"id":1,"model":"upper"',
+]
+RESTS = [
+    b',"n":1}\n\n', b'}\n\n', b',"model":"up"}\n\n', b',"mod\\u0065l":"up"}\n\n',
+    b',"text":"\\u00e9"}\n\n', b',"message":{"model":"up"}}\n\n', b',"t":"\\"model\\":"}\n\n', b"\n\n",
+]  # fmt: skip
+
+
+@given(st.lists(st.tuples(st.sampled_from(HEADS), st.sampled_from(RESTS)), max_size=6))
+def test_a_frame_that_begins_as_the_last_one_is_renamed_as_if_it_were_the_first(
+    parts: list[tuple[bytes, bytes]],
+) -> None:
+    for dialect in (CHAT, MESSAGES):
+        rename = Rename(dialect, sse, 'my "model"')
+        for head, rest in parts:
+            assert rename.frame(frame(head + rest)) == renamed(dialect, head + rest)

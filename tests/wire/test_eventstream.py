@@ -498,14 +498,14 @@ def test_botocore_reads_no_message_that_is_refused_here(at: int, byte: int) -> N
 def test_payloads_of_messages_that_are_framed_alike() -> None:
     like, other = write(b"{}", name=b"a"), write(b"{}", name=b"b")
     data = write(b"one", name=b"a") + write(b"", name=b"a")
-    found = alike(like)(data)
-    assert [data[start:end] for start, end, _ in found] == [b"one", b""]
-    assert [after for _, _, after in found] == [len(data) - len(like) + 2, len(data)]
-    assert alike(like)(b"") == []
-    broken = [like[:-1] + b"\0", like[:-1], other, b"\0" * 40]
-    assert [alike(like)(one) for one in broken] == [[]] * len(broken)
-    assert alike(like)(like + b"x") == alike(like)(like + other) == alike(like)(like)
+    span = alike(like)
+    found = span(data, 0)
+    assert found is not None
+    start, end, after = found
+    assert (data[start:end], after) == (b"one", len(like) + 1)
+    assert span(data, after) == (len(data) - 4, len(data) - 4, len(data))
+    assert span(b"", 0) is span(data, len(data)) is span(data, 1) is None
     swollen = (len(like) + 8).to_bytes(4, "big") + like[4:]
-    assert alike(like)(swollen) == []
     shorter = like[:4] + (1).to_bytes(4, "big") + like[8:]
-    assert alike(like)(shorter) == []
+    broken = [like[:-1] + b"\0", like[:-1], other, b"\0" * 40, swollen, shorter]
+    assert [span(one, 0) for one in broken] == [None] * len(broken)

@@ -48,7 +48,7 @@ def read_prompt(prompt: str, path: str) -> tuple[tuple[Turn, ...], bool]:
     ends = [mark.start() for mark in marks[1:]]
     for mark, end in zip(marks, [*ends, len(prompt)], strict=True):
         text = prompt[mark.end() : end].removeprefix(" ")
-        if text.strip():
+        if text and not text.isspace():
             turns.append(turn("user" if mark[1] == "Human" else "assistant", text))
     last = prompt[marks[-1].end() :].removeprefix(" ").rstrip()
     prefill = marks[-1][1] == "Assistant" and bool(last)

@@ -15,7 +15,7 @@ from msgspec import Raw
 from rawproxy.dialects.anthropic_shared import read_failure
 from rawproxy.dialects.base import Back
 from rawproxy.dialects.envelope import seal
-from rawproxy.dialects.events import Event, Note, Reason, Usage, Whole
+from rawproxy.dialects.events import NO_JSON, Event, Note, Reason, Usage, Whole
 from rawproxy.dialects.reading import decode, encode, whole_count
 from rawproxy.dialects.scribe import Scribe
 from rawproxy.errors import UpstreamNonsense
@@ -449,5 +449,5 @@ def _read_usage(said: _Usage) -> Usage:
         cache_write_5m=whole_count(kept[0]),
         cache_write_1h=whole_count(kept[1]),
         reasoning=whole_count(details.thinking_tokens),
-        server_tools=said.server_tool_use,
+        server_tools=said.server_tool_use or NO_JSON,
     )

@@ -12,10 +12,10 @@ A call of this very dialect goes back block by block, with every field that it c
 import base64
 import binascii
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import assert_never
 
+import msgspec
 from msgspec import Raw
 
 from rawproxy.dialects.anthropic_messages.turn_reader import CACHE, ISSUER, PLAIN
@@ -69,8 +69,7 @@ _TTL = {"1h": "1h", "12h": "1h", "24h": "1h"}  # what is shorter is the default,
 _PDF = "application/pdf"
 
 
-@dataclass(slots=True)
-class _Message:
+class _Message(msgspec.Struct):
     """A message in the making, and the turns it is made of."""
 
     role: str

@@ -123,7 +123,7 @@ class TurnReader:
 
     def _marked(self, last: Part, block: Fields) -> Part | None:
         """Return `last` with the cache point in `block`; None when it has one, or takes none."""
-        if isinstance(last, Thinking | Opaque | Refusal) or last.cache is not None:
+        if isinstance(last, (Thinking, Opaque, Refusal)) or last.cache is not None:
             return None
         cache = self.cache(block)
         return None if cache is None else msgspec.structs.replace(last, cache=cache)

@@ -11,8 +11,9 @@ A call of this very dialect goes back block by block, with every field that it c
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import groupby
+
+import msgspec
 
 from rawproxy.dialects.base import Target
 from rawproxy.dialects.bedrock_converse.blocks import BlockWriter, Item
@@ -43,8 +44,7 @@ _OF_ASSISTANT = Text | Thinking | ToolCall | Refusal | Opaque
 """What an assistant's turn may hold."""
 
 
-@dataclass(slots=True)
-class _Message:
+class _Message(msgspec.Struct):
     """A message in the making, and the turns it is made of."""
 
     role: str

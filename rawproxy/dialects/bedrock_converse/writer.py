@@ -84,8 +84,11 @@ def _frame(name: bytes, data: bytes) -> bytes:
     return eventstream.write(data, name=name)
 
 
+_write_delta = eventstream.writing(b"contentBlockDelta")
+
+
 def _carry(before: bytes, after: bytes, texts: list[bytes]) -> bytes:
-    return b"".join([_frame(b"contentBlockDelta", before + text + after) for text in texts])
+    return b"".join([_write_delta(before + text + after) for text in texts])
 
 
 def _tool_use(opened: Open) -> Item:

@@ -120,7 +120,7 @@ class ChunkGrammar:
         for name, count in usage.items():
             if not name.endswith("Count"):
                 continue
-            if not isinstance(count, int | float) or isinstance(count, bool):
+            if not isinstance(count, (int, float)) or isinstance(count, bool):
                 broken.append(f"usage: {name} is no number")
             elif count < self._counts.setdefault(name, count):
                 broken.append(f"usage: {name} went down")

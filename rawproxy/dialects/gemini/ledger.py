@@ -36,7 +36,7 @@ class Ledger:
 
     def lose_cache(self, part: Part | Tool) -> None:
         """Note that a cache breakpoint has no place: the API finds what it can keep by itself."""
-        if not isinstance(part, Thinking | Refusal | Opaque) and part.cache is not None:
+        if not isinstance(part, (Thinking, Refusal, Opaque)) and part.cache is not None:
             self.lose(f"{part.path}.{self._cache}")
 
     def whole(self, item: Item, path: str) -> Item:

@@ -74,11 +74,11 @@ class PartialArgs:
             last = at + 1 == len(steps)
             made: object = value if last else [] if isinstance(steps[at + 1], int) else {}
             if isinstance(holder, dict) and isinstance(step, str):
-                if last or not isinstance(holder.get(step), dict | list):
+                if last or not isinstance(holder.get(step), (dict, list)):
                     holder[step] = made
             elif isinstance(holder, list) and isinstance(step, int) and step < MOST_ITEMS:
                 holder.extend([None] * (step + 1 - len(holder)))
-                if last or not isinstance(holder[step], dict | list):
+                if last or not isinstance(holder[step], (dict, list)):
                     holder[step] = made
             else:
                 return False

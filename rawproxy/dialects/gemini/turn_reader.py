@@ -257,7 +257,7 @@ def _spelled(raw: Raw) -> str:
 
 
 def _says_nothing(part: Part) -> bool:
-    return isinstance(part, Text | Thinking) and not part.text and part.seal is None
+    return isinstance(part, (Text, Thinking)) and not part.text and part.seal is None
 
 
 def _first(part: Object) -> str:

@@ -135,7 +135,7 @@ class TurnWriter:
                 waiting = part if _about(part) == NEXT else waiting
                 continue
             found = self._parts.parts(part)
-            if isinstance(part, Text | ToolCall) and part.seal is None and found:
+            if isinstance(part, (Text, ToolCall)) and part.seal is None and found:
                 own = seals.pop(part.id, None) if isinstance(part, ToolCall) else None
                 if own is None and waiting is not None:
                     own, waiting = waiting, None

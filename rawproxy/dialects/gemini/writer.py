@@ -44,7 +44,7 @@ from rawproxy.dialects.gemini.part_writer import json_object
 from rawproxy.dialects.gemini.reader import REASONS
 from rawproxy.dialects.gemini.signatures import SIGNATURE, carrier, is_thought
 from rawproxy.dialects.gemini.spelling import GEMINI, Item, said
-from rawproxy.dialects.groove import unescaped
+from rawproxy.dialects.groove import around, unescaped
 from rawproxy.dialects.losses import Loss
 from rawproxy.dialects.reading import encode, flat
 
@@ -87,11 +87,10 @@ def _frame(data: bytes) -> bytes:
     return b"data: %b\r\n\r\n" % _escaped(data)
 
 
-def _carry(text_map: TextMap, block: int, before: bytes, after: bytes, texts: list[bytes]) -> bytes:
-    for text in texts:
-        text_map.add(block, unescaped(text))
-    written = [text if text.isascii() else _escaped(text) for text in texts]
-    return before + (after + before).join(written) + after
+def _carry(text_map: TextMap, block: int, write: Carry, texts: list[bytes]) -> bytes:
+    text = b"".join(texts)
+    text_map.add(block, unescaped(text))
+    return write(texts if text.isascii() else [_escaped(one) for one in texts])
 
 
 def _usage(usage: Usage) -> Item:
@@ -277,8 +276,8 @@ class ChunkWriter:
         if self._over or live is None or not live.written or live.opened.kind != "text":
             return None
         number = live.opened.choice
-        before, _, after = self._part(number, b'{"text":"\0"}').partition(b"\0")
-        return partial(_carry, self._choice(number).text, block, before, after)
+        write = around(self._part(number, b'{"text":"\0"}'))
+        return partial(_carry, self._choice(number).text, block, write)
 
     def keepalive(self) -> bytes:
         """Return a blank line: a comment would break clients."""

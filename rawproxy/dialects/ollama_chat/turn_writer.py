@@ -99,7 +99,7 @@ class TurnWriter:
 
     def lose_cache(self, part: Part | Tool) -> None:
         """Note that a cache breakpoint has no place."""
-        if not isinstance(part, Thinking | Refusal | Opaque) and part.cache is not None:
+        if not isinstance(part, (Thinking, Refusal, Opaque)) and part.cache is not None:
             self.lose(f"{part.path}.{self._call.names.get('cache', 'cache_control')}")
 
     def prompt(self) -> Item:
@@ -158,7 +158,7 @@ class TurnWriter:
         """Return the message of an assistant, or any other in this dialect."""
         thoughts = "".join(self._think(part) for part in parts if isinstance(part, Thinking))
         calls = [self._tool_call(part) for part in parts if isinstance(part, ToolCall)]
-        rest = [part for part in parts if not isinstance(part, Thinking | ToolCall)]
+        rest = [part for part in parts if not isinstance(part, (Thinking, ToolCall))]
         extra = said(thinking=thoughts or None, tool_calls=calls or None)
         return self._said(rest).item(role) | extra
 

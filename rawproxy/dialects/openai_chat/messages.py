@@ -344,7 +344,7 @@ class MessageWriter:
         media: list[Item] = []
         mark = result.cache
         for part in result.parts:
-            if isinstance(part, Text | Image | Document | Audio | Video | SearchResult):
+            if isinstance(part, (Text, Image, Document, Audio, Video, SearchResult)):
                 mark, part = part.cache or mark, replace(part, cache=None)
             for item in self._part(part):
                 if item["type"] == "text":

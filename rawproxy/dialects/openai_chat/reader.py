@@ -179,7 +179,7 @@ class ChunkReader:
             raise UpstreamNonsense("the upstream's reply has no choices")
         if chunk.object == "error" and not _given(chunk.error):
             return self._scribe.fail(read_failure(body))
-        return [*self._read_chunk(chunk), *self._done()]
+        return self._read_chunk(chunk) + self._done()
 
     def _done(self) -> list[Event]:
         """The terminator: a choice whose finish_reason never came has ended all the same."""
@@ -191,7 +191,7 @@ class ChunkReader:
         if not self._scribe.ended:
             for number, choice in self._choices.items():
                 events += self._stop(number, choice, None, None)
-        return [*events, *self._scribe.end(self._tier)]
+        return events + self._scribe.end(self._tier)
 
     def _read_odd(self, data: bytes) -> list[Event]:
         """Read data that is not one chunk: several documents in a row, or JSON of another shape."""
@@ -251,7 +251,7 @@ class ChunkReader:
             failed = Fail(_BROKEN[word], "the upstream broke off its reply")
             return [*events, *self._scribe.fail(failed)]
         matched = choice.stop_sequence or choice.stop_reason
-        return [*events, *self._stop(number, state, word, matched)]
+        return events + self._stop(number, state, word, matched)
 
     def _stop(
         self, number: int, state: _ChoiceReader, word: str | None, matched: str | float | None
@@ -259,7 +259,8 @@ class ChunkReader:
         if state.stopped:
             return []
         state.stopped = True
-        self.unknown += sum(call.name is None for call in state.calls.values())
+        if state.calls:
+            self.unknown += sum(call.name is None for call in state.calls.values())
         reason = _REASONS.get(word or "", "end")
         detail = "".join(state.refusal) or None
         sequence = matched if isinstance(matched, str) and reason == "end" else None
@@ -267,15 +268,19 @@ class ChunkReader:
             reason = "refusal"
         elif sequence:
             reason = "stop_sequence"
-        events = self._seal(number, state)
-        return [
-            *events, *self._scribe.stop(reason, number, sequence=sequence, detail=detail, word=word)
-        ]  # fmt: skip
+        return self._seal(number, state) + self._scribe.stop(
+            reason, number, sequence=sequence, detail=detail, word=word
+        )
 
     def _read_delta(
         self, number: int, state: _ChoiceReader, delta: _Delta, logprobs: Raw | None
     ) -> list[Event]:
-        events = self._think(number, state, delta)
+        events: list[Event] = []
+        if (
+            delta.reasoning_content or delta.reasoning
+            or delta.reasoning_details or delta.thinking_blocks
+        ):  # fmt: skip
+            events = self._think(number, state, delta)
         if delta.refusal:
             state.refusal.append(delta.refusal)
             events += self._seal(number, state)

@@ -8,10 +8,10 @@ new (Python joins repeated ids and names), tool calls are numbered densely, ever
 has an `index`, usage comes last in a chunk without choices.
 """
 
-from dataclasses import dataclass, field
 from functools import partial
 from typing import assert_never
 
+import msgspec
 from msgspec import Raw
 
 from rawproxy.dialects.base import Carry
@@ -129,8 +129,7 @@ _TIERS = {"standard": "default", "batch": "default"}
 """Other vendors' words for the tier that this API calls by its own."""
 
 
-@dataclass(slots=True)
-class _Block:
+class _Block(msgspec.Struct):
     """A block that is being written: its place in the message."""
 
     opened: Open
@@ -140,8 +139,7 @@ class _Block:
     written: bool = False
 
 
-@dataclass(slots=True)
-class _Choice:
+class _Choice(msgspec.Struct):
     """What has been written of one choice."""
 
     tools: int = 0
@@ -149,7 +147,7 @@ class _Choice:
     length: int = 0
     phase: str | None = None
     refused: bool = False
-    notes: list[Item] = field(default_factory=list)
+    notes: list[Item] = []
 
 
 def _carry(block: _Block, choice: _Choice, write: Carry, texts: list[bytes]) -> bytes:

@@ -51,7 +51,7 @@ def _is_object(value: object) -> TypeGuard[Json]:
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 class _Item:

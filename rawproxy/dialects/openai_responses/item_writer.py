@@ -214,7 +214,7 @@ class ItemWriter:
                 return text.text
             return [item for inner in parts for item in self._part(inner, "user")]
         last = parts[-1] if parts else None
-        if isinstance(last, Text | Image | Document | SearchResult) and self._marks(part):
+        if isinstance(last, (Text, Image, Document, SearchResult)) and self._marks(part):
             parts = (*parts[:-1], replace(last, cache=last.cache or part.cache))
         else:
             self._lose_mark(part)
@@ -362,7 +362,7 @@ def _is_item(part: Part) -> bool:
     """Whether `part` is an item of its own, not a part of a message."""
     if isinstance(part, Opaque):
         return not part.path.endswith("]")
-    return isinstance(part, ToolCall | ToolResult | Thinking)
+    return isinstance(part, (ToolCall, ToolResult, Thinking))
 
 
 def _changes_phase(before: Part, after: Part) -> bool:

@@ -8,7 +8,6 @@ Source: https://platform.openai.com/docs/api-reference/responses/object, and the
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 import msgspec
@@ -130,8 +129,7 @@ class Losses:
             self.found.append(loss)
 
 
-@dataclass(slots=True)
-class Head:
+class Head(msgspec.Struct):
     """What a response says of itself from its first frame to its last.
 
     Its id is the upstream's where that is one of this API. The ids of items come from it, so that
@@ -142,7 +140,7 @@ class Head:
     id: str
     model: str
     created: int
-    natives: set[bytes] = field(default_factory=set)
+    natives: set[bytes] = set()
     """Ids of the vendor's own reasoning items among the output, as JSON."""
 
     @classmethod

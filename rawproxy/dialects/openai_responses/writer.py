@@ -319,9 +319,14 @@ class ResponseWriter:
         return block.head + said + tail % sequence
 
     def _carried(self, block: _Block, texts: list[bytes]) -> bytes:
-        return b"".join(
-            [self._piece(block, unescaped(text), b'"%b"' % text, block.tail) for text in texts]
-        )
+        data = b""
+        for text in texts:
+            said = unescaped(text)
+            block.pieces.append(said)
+            block.length += len(said)
+            data += b'%b"%b"' % (block.head, text) + block.tail % self._sequence
+            self._sequence += 1
+        return data
 
     def _note(self, note: Note) -> bytes:
         block = self._blocks.get(note.block)
