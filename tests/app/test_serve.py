@@ -82,6 +82,20 @@ async def test_the_embedded_engine_serves_every_dialect(client: str, stream: boo
             assert reply["model"] == "local/ngram"
 
 
+@pytest.mark.parametrize("switch", ["on", "off"])
+async def test_replies_are_relayed_with_the_pump_and_without(
+    switch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAWPROXY_PUMP", switch)
+    pieces = [delta(CHAT, "x" * size) for size in range(1, 40)]
+    stream = [*pieces, b"data: [DONE]\n\n"]
+    async with world(plays(head(), *map(chunk, stream), b"0\r\n\r\n"), CHAT) as here:
+        assert here.proxy._pump.moves is (switch == "on")
+        got = await ask(here.url, PATH[CHAT], call(CHAT))
+        assert got.body == b"".join(stream)
+        assert got.clean
+
+
 async def test_reload_keeps_what_runs(autojump_clock: MockClock) -> None:
     async with open_proxy(CONFIG) as proxy:
         body = call(CHAT, model="local/ngram", max_tokens=3)

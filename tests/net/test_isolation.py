@@ -326,7 +326,7 @@ def missed_of(failed: set[Place], besides: Collection[tuple[str, str]] = ()) -> 
     ]
 
 
-ALONE = ("Listening._accept", "Sweeper.sweep", "Watcher.run")
+ALONE = ("Listening._accept", "Sweeper.sweep", "Pump.run")
 """Tasks that serve everybody."""
 
 
