@@ -138,21 +138,21 @@ class Conn:
         if self._early:
             early, self._early = self._early, b""
             return early
-        while not self._ended:
-            await self._readable(until)
-            data = self.receive_now()
-            if data is not None:
-                return data
-        return b""
+        if self._ended:
+            return b""
+        return await self._received(self.receive_now, until)
 
-    async def _readable(self, until: float = math.inf) -> None:
+    async def _received(
+        self, receive: Callable[[], bytes | None], until: float = math.inf
+    ) -> bytes:
+        """Return what `receive` gives, once it gives anything but None."""
         if (pump := self._pump) is not None and pump.moves:
-            if not await pump.readable(self._fd, until):
-                raise trio.TooSlowError
-            return
+            return await pump.receive(self._fd, receive, until)
         with trio.CancelScope(deadline=until) as self._hurried:
-            await trio.lowlevel.wait_readable(self._sock)
-            return
+            while True:
+                await trio.lowlevel.wait_readable(self._sock)
+                if (data := receive()) is not None:
+                    return data
         raise trio.TooSlowError
 
     def hurry(self, until: float) -> None:
@@ -329,12 +329,13 @@ class Conn:
         return not self._pending
 
     async def _read(self) -> bytes:
-        while True:
-            await self._readable()
-            try:
-                return self._sock.recv(READ_BYTES)
-            except BlockingIOError:
-                continue
+        return await self._received(self._read_now)
+
+    def _read_now(self) -> bytes | None:
+        try:
+            return self._sock.recv(READ_BYTES)
+        except BlockingIOError:
+            return None
 
     async def _write(self, data: bytes) -> None:
         """Hand bytes of the transport itself to the kernel."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import outcome
 import trio
 from trio.lowlevel import Abort
 
@@ -68,7 +69,6 @@ class Pump:
         self._over = False
         self._until: dict[int, float] = {}  # reads that are not waited for longer
         self._alarm = trio.CancelScope()  # its deadline is when to look at those
-        self._late: set[int] = set()
         self._together = 0  # blocks of `together` that we are in
         self._later: list[Callable[[], None]] = []
 
@@ -88,12 +88,12 @@ class Pump:
         self._takers.pop(fd, None)
 
     def forget(self, fd: int) -> None:
-        """Learn that a descriptor is about to be closed. Whoever waits for it is called once more."""
+        """Learn that a descriptor is about to be closed. A `receive` that waits for it ends."""
         if fd in self._registered:
             self._unregister(fd)
         taker = self._takers.pop(fd, None)
-        if taker is not None:
-            taker()
+        if isinstance(taker, _Wait):
+            taker.end(outcome.Error(trio.ClosedResourceError()))
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -114,52 +114,48 @@ class Pump:
             self._later.append(do)
         return self._together > 0
 
-    async def readable(self, fd: int, until: float = math.inf) -> bool:
-        """Return when there is something to read, or the descriptor is about to be closed.
+    async def receive(
+        self, fd: int, receive: Callable[[], bytes | None], until: float = math.inf
+    ) -> bytes:
+        """Return what `receive` gives, once it gives anything but None.
 
         Args:
-            fd: the descriptor.
-            until: on trio's clock; False is returned then, or up to `COARSE_SECONDS` later.
+            fd: the descriptor that it reads.
+            receive: is called each time that there is something to read; what it raises is raised here.
+            until: on trio's clock.
+
+        Raises:
+            trio.TooSlowError: it gave nothing until then, or up to `COARSE_SECONDS` later.
+            trio.ClosedResourceError: the descriptor was closed meanwhile.
         """
-        task = trio.lowlevel.current_task()
-        takers = self._takers
-
-        def wake() -> None:
-            takers.pop(fd, None)
-            trio.lowlevel.reschedule(task)
-
-        def abort(_: object) -> Abort:
-            takers.pop(fd, None)
-            return Abort.SUCCEEDED
-
-        self.take(fd, wake)
+        wait = _Wait(self, fd, receive)
+        self.take(fd, wait)
         if until < math.inf:
             self.hurry(fd, until)
-        await trio.lowlevel.wait_task_rescheduled(abort)
-        if until < math.inf:
-            self._until.pop(fd, None)
-            if fd in self._late:
-                self._late.remove(fd)
-                return False
-        return True
+        data: bytes = await trio.lowlevel.wait_task_rescheduled(wait.abort)
+        return data
 
     def hurry(self, fd: int, until: float) -> None:
-        """Change how long a read is waited for."""
+        """Change how long a `receive` may take that is waiting."""
         self._until[fd] = until
         if until < self._alarm.deadline:
             self._alarm.deadline = until
 
+    def over(self, fd: int) -> None:
+        """Learn that the wait for a descriptor is over."""
+        self._takers.pop(fd, None)
+        self._until.pop(fd, None)
+
     async def expire(self) -> None:
-        """End the waits that are over, until cancelled: one deadline of trio's for all of them."""
+        """End the waits that have lasted too long, until cancelled: with one deadline for all of them."""
         while True:
             with self._alarm:
                 await trio.sleep_forever()
             now = trio.current_time()
             for fd in [fd for fd, until in self._until.items() if until <= now]:
-                del self._until[fd]
-                if (taker := self._takers.get(fd)) is not None:
-                    self._late.add(fd)
-                    taker()
+                wait = self._takers.get(fd)
+                assert isinstance(wait, _Wait)
+                wait.end(outcome.Error(trio.TooSlowError()))
             soonest = min(self._until.values(), default=math.inf)
             self._alarm = trio.CancelScope(deadline=max(soonest, now + COARSE_SECONDS))
 
@@ -202,6 +198,36 @@ class Pump:
         self._registered.discard(fd)
         with suppress(OSError, KeyError):  # it is closed already
             self._poll.unregister(fd)
+
+
+class _Wait:
+    """A task that waits for something to read: the taker of its descriptor."""
+
+    __slots__ = ("_fd", "_pump", "_receive", "_task")
+
+    def __init__(self, pump: Pump, fd: int, receive: Callable[[], bytes | None]) -> None:
+        self._pump = pump
+        self._fd = fd
+        self._receive = receive
+        self._task = trio.lowlevel.current_task()
+
+    def __call__(self) -> None:
+        # It is read here, not by the task: until that one runs the kernel would tell of it again.
+        try:
+            data = self._receive()
+        except Exception as error:
+            self.end(outcome.Error(error))
+        else:
+            if data is not None:
+                self.end(outcome.Value(data))
+
+    def end(self, result: outcome.Outcome[bytes]) -> None:
+        self._pump.over(self._fd)
+        trio.lowlevel.reschedule(self._task, result)
+
+    def abort(self, _: object) -> Abort:
+        self._pump.over(self._fd)
+        return Abort.SUCCEEDED
 
 
 def _guarded(do: Callable[[], None]) -> None:
