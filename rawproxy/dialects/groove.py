@@ -93,11 +93,12 @@ class Groove:
             return self._framed(self._span, data)
         found: list[bytes] = []
         end = self._text(data, 0, found)
-        if 0 <= end < len(data):  # more than one frame
-            end = self._many(data, end, found)
-        while 0 <= end < len(data) and (after := self._text(data, end, found)) >= 0:
+        if end == len(data) or end < 0:
+            return found, max(end, 0)
+        end = self._many(data, end, found)
+        while end < len(data) and (after := self._text(data, end, found)) >= 0:
             end = after
-        return found, max(end, 0)
+        return found, end
 
     def _many(self, data: bytes, at: int, found: list[bytes]) -> int:
         """Add the texts of all frames from `at` on where no member varies and no text is odd.

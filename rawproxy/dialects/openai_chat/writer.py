@@ -151,7 +151,8 @@ class _Choice(msgspec.Struct):
 
 
 def _carry(block: _Block, choice: _Choice, write: Carry, texts: list[bytes]) -> bytes:
-    length = len(unescaped(b"".join(texts)))
+    text = texts[0] if len(texts) == 1 else b"".join(texts)
+    length = len(text) if text.isascii() and b"\\" not in text else len(unescaped(text))
     choice.length += length
     block.length += length
     return write(texts)
