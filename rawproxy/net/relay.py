@@ -57,7 +57,7 @@ class Source(Protocol):
 class Sink(Protocol):
     """A client response's body."""
 
-    def push(self, parts: list[bytes]) -> bool:
+    def push(self, parts: list[bytes], now: float) -> bool:
         """Hand all of `parts` to the kernel; False when some of it waits there for `flush`."""
         ...
 
@@ -107,9 +107,10 @@ class _Flow:
 
     def carry(self, data: bytes) -> bool:
         """Take one read through the pipe to the kernel; False when some of it waits there."""
-        self._clocks.heard(trio.current_time())
+        now = trio.current_time()
+        self._clocks.heard(now)
         parts = self._pipe.feed(data)
-        return not parts or self._sink.push(parts)
+        return not parts or self._sink.push(parts, now)
 
     def goes_on(self) -> bool:
         """Return whether more of the upstream is wanted; after Stop only for a while."""

@@ -126,9 +126,9 @@ class Response(ABC):
         """Write more of the body."""
         await self._send(self._framed(parts))
 
-    def push(self, parts: list[bytes]) -> bool:
+    def push(self, parts: list[bytes], now: float) -> bool:
         """Write more of the body without waiting; False when some of it waits for `flush`."""
-        return self._put(self._framed(parts))
+        return self._put(self._framed(parts), now)
 
     def nudge(self, part: bytes) -> None:
         """Write more of the body without waiting."""
@@ -177,16 +177,16 @@ class Response(ABC):
 
     def _push(self, data: bytes) -> None:
         with suppress(ClientGone):  # reading finds out
-            self._put(data)
+            self._put(data, trio.current_time())
 
     async def _send(self, data: bytes) -> None:
         if self.clocks is None:
             await self._send_unclocked(data)
-        elif not self._put(data):
+        elif not self._put(data, trio.current_time()):
             del data
             await self.flush()
 
-    def _put(self, data: bytes) -> bool:
+    def _put(self, data: bytes, now: float) -> bool:
         """Hand over `data` as far as it is taken now; False when some of it waits."""
         if self.gone:
             return True
@@ -198,7 +198,7 @@ class Response(ABC):
         assert self.clocks is not None
         # Bytes that only join others that wait are no progress of the client's.
         if not waited or self._out.pending < waited + len(data):
-            self.clocks.progressed(trio.current_time(), left=not done)
+            self.clocks.progressed(now, left=not done)
         return done
 
     async def _send_unclocked(self, data: bytes) -> None:
