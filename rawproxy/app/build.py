@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rawproxy.app.config import Config, ServerConfig, UpstreamConfig
 from rawproxy.dialects.models import Row
-from rawproxy.engines.ngram import NgramEngine
 from rawproxy.errors import ConfigError
 from rawproxy.gateway.access import Access, Doors
 from rawproxy.gateway.exchange import Site
@@ -128,6 +127,8 @@ def _upstream(name: str, given: UpstreamConfig, pool: KeyPool, rows: tuple[Row, 
     provider = PROVIDERS[given.provider]
     engine = None
     if given.provider == "engine":
+        from rawproxy.engines.ngram import NgramEngine
+
         engine = NgramEngine(given.tokens_per_second, given.first_token_seconds)
     return Upstream(
         name,

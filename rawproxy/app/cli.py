@@ -8,9 +8,8 @@ standard error, `rawproxy: ...`; each fault of a configuration is a line of its 
 """
 
 import functools
-import importlib.metadata
+import gc
 import os
-import platform
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -123,6 +122,17 @@ def serve(
     take_over: bool, log_level: str,
 ) -> int:  # fmt: skip
     """Serve until SIGTERM or SIGINT, which drain; SIGHUP reads the configuration again."""
+    gc.disable()  # until everything is there (`serve.settle`): what is imported stays
+    try:
+        return _serve(config, listen, admin, workers, log_level, take_over=take_over)
+    finally:
+        gc.enable()
+
+
+def _serve(
+    config: str | None, listen: tuple[str, ...], admin: str | None, workers: int | None,
+    log_level: str, *, take_over: bool,
+) -> int:  # fmt: skip
     from rawproxy.app.config import load
 
     read = functools.partial(
@@ -306,6 +316,9 @@ def validate(dialect: str) -> int:
 @program.command()
 def version() -> None:
     """Print the versions of rawproxy, Python and the dependencies."""
+    import importlib.metadata
+    import platform
+
     click.echo(f"rawproxy {rawproxy.__version__}")
     click.echo(f"Python {platform.python_version()}")
     for name in _DEPENDENCIES:

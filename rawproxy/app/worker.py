@@ -24,7 +24,7 @@ from rawproxy.app.channel import (
     Ready,
     Told,
 )
-from rawproxy.app.serve import Proxy
+from rawproxy.app.serve import Proxy, settle
 from rawproxy.app.sockets import Listener, Place
 from rawproxy.errors import ConfigError
 
@@ -73,6 +73,7 @@ class Worker:
             if self._proxy is None:
                 proxy = Proxy(message.config)
                 await proxy.start(nursery)
+                settle()
                 self._proxy = proxy
             else:
                 self._proxy.reload(message.config)

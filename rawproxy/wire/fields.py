@@ -9,7 +9,6 @@ does not fit its grammar reads as absent; the caller knows what its absence mean
 
 import re
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
@@ -130,6 +129,8 @@ def read_retry_after(value: bytes, now: datetime) -> float | None:
     text = value.decode("latin-1")
     if not _DATE.fullmatch(text):
         return None
+    from email.utils import parsedate_to_datetime  # 7 ms, and few upstreams send a date
+
     try:
         date = parsedate_to_datetime(text)
     except ValueError:  # such as the 31st of February

@@ -1,5 +1,6 @@
 """The command line: what it prints, where, and the exit code."""
 
+import gc
 import json
 import subprocess
 import sys
@@ -235,6 +236,7 @@ def test_serve_that_cannot(
 ) -> None:
     serving(monkeypatch, error)
     result = run("serve")
+    assert gc.isenabled()
     assert (result.exit_code, result.stderr) == (code, said)
 
 
