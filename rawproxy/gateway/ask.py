@@ -62,9 +62,11 @@ class Ask:
         Raises:
             ClientError: it is no JSON object, or names one of them twice.
         """
-        self.body, self.fields = self.face.arrived(self.body, self.given, self.fields)
+        face = self.face
+        if face.hosted:
+            self.body, self.fields = face.arrived(self.body, self.given, self.fields)
         self.size = len(self.body)
-        seen = self.dialect.glance(self.body, self.given)
+        seen = face.dialect.glance(self.body, self.given)
         self.model, self.choices = seen.model, seen.choices
         self.stream = seen.stream and not self.counts
 

@@ -55,6 +55,7 @@ class Attempt:
         key: the credential that is tried; an empty one where the upstream has none.
         face: the upstream's dialect, as it shows itself there; None for an engine.
         losses: what the request could not say.
+        passed: the client and the upstream speak one dialect.
         checked: the client's writer, where this exchange is one of those that are watched.
     """
 
@@ -68,15 +69,12 @@ class Attempt:
     losses: list[Loss] = field(default_factory=list)
     back: Back = NOTHING_BACK
     drops_usage: bool = False
+    passed: bool = False
     checked: Checked | None = None
 
     def forget(self) -> None:
         """Let go of what was sent: the reply goes out, and may take minutes."""
         self.fields, self.body = [], b""
-
-    def passes(self, ask: Ask) -> bool:
-        """Return whether the client and the upstream speak one dialect."""
-        return self.face is not None and self.face.dialect is ask.dialect
 
     def pipe(self, ask: Ask, fields: Fields, timing: Timing, spoken: int = 0) -> Pipe:
         """Return the pipe for a reply whose head has these `fields`.
@@ -91,7 +89,7 @@ class Attempt:
             UpstreamNonsense: the reply is coded, and would have to be read.
         """
         assert self.face is not None
-        passed, framing = self.passes(ask), self.face.framing
+        passed, framing = self.passed, self.face.framing
         coded = get(fields, b"content-encoding") not in (None, b"", b"identity")
         # Where the body ends with its connection, a break and an end look alike.
         framed = not _FRAMING.isdisjoint([name for name, _ in fields])
@@ -211,8 +209,8 @@ def _request(ask: Ask, candidate: Candidate, key: Key, timing: Timing) -> Attemp
     upstream = candidate.upstream
     face = upstream.face(upstream.dialect_for(ask.dialect.NAME, candidate.model))
     dialect = face.dialect
-    made = Attempt(candidate, key, face)
-    passed = made.passes(ask)
+    passed = dialect is ask.dialect
+    made = Attempt(candidate, key, face, passed=passed)
     if ask.counts and not (passed and upstream.counts(dialect.NAME)):
         return made  # it is answered here
     if passed:

@@ -427,9 +427,8 @@ class Exchange:
             record.stop = pipe.tally.stop.reason if pipe.tally.stop else ""
             if pipe.losses:
                 record.losses += [loss.path for loss in told(pipe.losses)]
-            checked = self._made().checked
-            if checked is not None:
-                record.violations = checked.violations
+            if self._attempt is not None and self._attempt.checked is not None:
+                record.violations = self._attempt.checked.violations
         return Done(record)
 
     def _early_failure(self, tally: Tally) -> Fail | None:
@@ -443,7 +442,8 @@ class Exchange:
     # -- commit and after
 
     def _commit(self, reply: _Reply, now: float, *, last: bool = False) -> Step:
-        made, pipe = self._made(), reply.pipe
+        made, pipe = self._attempt, reply.pipe
+        assert made is not None
         assert pipe is not None
         self.output_sent = True
         self._note_attempt("ok", reply.status)
@@ -451,7 +451,7 @@ class Exchange:
         self._voice = None
         made.forget()
         self.ask.forget()
-        passed = made.passes(self.ask) and not isinstance(pipe, TranslatePipe)
+        passed = made.passed and not isinstance(pipe, TranslatePipe)
         kept = kept_of_reply(reply.fields, translated=not passed)
         status = reply.status if passed else 200
         fields = self._head(status, [*self._kind(reply, passed), *kept], now)
@@ -468,9 +468,10 @@ class Exchange:
 
     def _head(self, status: int, kept: Fields, now: float) -> Fields:
         """Return the header of a reply with `status`, which begins at `now`."""
-        if not self.head_sent:
-            self.record.status = status
-            self.record.ttft_ms = round((now - self._began) * 1000, 3)
+        record = self.record
+        if record.status == 0:
+            record.status = status
+            record.ttft_ms = round((now - self._began) * 1000, 3)
         fields = [*self._own_fields(), *kept]
         if self.ask.stream:
             fields += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]

@@ -5,11 +5,14 @@ Layer: gateway.
 
 from functools import lru_cache
 from itertools import compress
+from operator import itemgetter
 
 from rawproxy.wire.fields import HOP_BY_HOP, hop_by_hop
 from rawproxy.wire.http import Fields
 
 __all__ = ["kept_of_reply", "kept_of_request"]
+
+_name = itemgetter(0)
 
 # Never sent upstream, whatever it is: the client's credentials, where it sits, who relayed for it.
 _NEVER = HOP_BY_HOP | frozenset({
@@ -56,8 +59,8 @@ def kept_of_request(
     """
     if client != upstream:
         return []
-    names = tuple([name for name, _ in fields])
-    connection = hop_by_hop(fields)
+    names = tuple(map(_name, fields))
+    connection = hop_by_hop(fields) if b"connection" in names else HOP_BY_HOP
     kept: dict[bytes, bytes] = {}
     for name, value in compress(fields, _may_go(names, client, own_credential)):
         if name not in connection:
@@ -101,9 +104,11 @@ def kept_of_reply(fields: Fields, *, translated: bool) -> Fields:
     Request ids, rate limits and `retry-after` always; when nothing was translated all others too,
     but hop-by-hop fields, cookies and organisation ids.
     """
-    names = tuple([name for name, _ in fields])
-    connection = hop_by_hop(fields)
+    names = tuple(map(_name, fields))
     back = compress(fields, _may_come_back(names, translated))
+    if b"connection" not in names:
+        return list(back)
+    connection = hop_by_hop(fields)
     return [field for field in back if field[0] not in connection]
 
 

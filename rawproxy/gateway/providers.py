@@ -126,6 +126,14 @@ class Request(msgspec.Struct, frozen=True):
     body: bytes
 
 
+class _Form(NamedTuple):
+    """What is the same in all requests for what is wanted. It is shared, so it stays as it is."""
+
+    target: bytes
+    fields: dict[bytes, bytes]
+    hosted: bool
+
+
 class TlsFiles(NamedTuple):
     """Files of certificates and keys (PEM) for TLS to an upstream; "" where there is none.
 
@@ -285,26 +293,24 @@ class Upstream(msgspec.Struct, frozen=True, eq=False, dict=True):
             key: the credential to show.
             now: Unix seconds; AWS signs it.
         """
-        face = self.face(wanted.dialect)
-        if face.hosted:
+        form = self._form(wanted)
+        if form.hosted:
             vertex = self.provider == "vertex"
             version = VERTEX_VERSION if vertex else BEDROCK_VERSION
             body, kept = hosted(body, kept, version, streams=vertex)
-        target, fields = self._form(wanted)
-        fields = fields | dict(kept)
+        fields = form.fields | dict(kept)
         fields.update(self.credentials(wanted.dialect, key))
         fields.update(self._headers)
         if self.provider == "bedrock" and ":" in key:
             del fields[b"authorization"]
-            fields |= dict(self._signed(target, list(fields.items()), body, key, now))
-        return Request(target, list(fields.items()), body)
+            fields |= dict(self._signed(form.target, list(fields.items()), body, key, now))
+        return Request(form.target, list(fields.items()), body)
 
     @cached_property
-    def _form(self) -> Callable[[Wanted], tuple[bytes, dict[bytes, bytes]]]:
-        """What is the same in all requests for what is wanted: target and fields, not to be changed."""
+    def _form(self) -> "Callable[[Wanted], _Form]":
         return lru_cache(MOST_FORMS)(self._formed)
 
-    def _formed(self, wanted: Wanted) -> tuple[bytes, dict[bytes, bytes]]:
+    def _formed(self, wanted: Wanted) -> "_Form":
         face = self.face(wanted.dialect)
         fields = {
             b"host": self._host,
@@ -314,7 +320,7 @@ class Upstream(msgspec.Struct, frozen=True, eq=False, dict=True):
         }
         if wanted.dialect in _ANTHROPIC and not face.hosted:
             fields[VERSION] = FIRST_VERSION
-        return self.path(wanted).encode(), fields
+        return _Form(self.path(wanted).encode(), fields, face.hosted)
 
     def _signed(
         self, target: bytes, fields: Fields, body: bytes, key: Secret, now: float

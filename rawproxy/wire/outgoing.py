@@ -9,6 +9,7 @@ HTTP/2 could carry it as it is, but somebody behind may speak HTTP/1.1. So no ve
 
 import re
 from functools import lru_cache
+from operator import itemgetter
 
 from rawproxy.errors import HttpError
 from rawproxy.wire.fields import is_token
@@ -21,6 +22,7 @@ _FIRST_STATUS, _LAST_STATUS = 100, 999
 # Names in lower case, as `Fields` has them, so that no other spelling slips past a comparison.
 _NAME_BYTES = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
 _VALUE_BYTES = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
+_name = itemgetter(0)
 _put_together = b": ".join
 _TARGET = re.compile(rb"/[!\"$-~]*+|\*")
 
@@ -55,7 +57,7 @@ def write_fields(fields: Fields) -> tuple[list[bytes], bytes]:
     Raises:
         HttpError: 500, a field would not be read as what it is.
     """
-    names = [name for name, _ in fields]
+    names = list(map(_name, fields))
     lines = b"\r\n".join([*map(_put_together, fields), b""])
     if (
         b"" in names
