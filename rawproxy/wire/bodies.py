@@ -21,16 +21,18 @@ MAX_EXTENSION = 256
 SPARE_EXTENSIONS = 16384
 """Bytes. All extensions of a body together may not be longer than its data and this."""
 
+_CRLF = b"\r\n"
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _QUOTED = rb"\"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+\""
 
 # The CRLF in front ends the chunk before. Sixteen digits are 2^64 bytes, so `int` stays cheap.
 # Blanks are allowed inside an extension, where the grammar has them, but not in front of one:
 # there they would follow the size, which RFC 9112 does not allow and some readers do.
-_CHUNK = re.compile(
-    rb"\r\n([0-9A-Fa-f]{1,16}+)((?:;[\t ]*+%b(?:[\t ]*+=[\t ]*+(?:%b|%b))?+)*+)\r\n"
-    % (_TOKEN, _TOKEN, _QUOTED)
-)
+_SIZE_LINE = rb"([0-9A-Fa-f]{1,16}+)((?:;[\t ]*+%b(?:[\t ]*+=[\t ]*+(?:%b|%b))?+)*+)\r\n" % (
+    _TOKEN, _TOKEN, _QUOTED,
+)  # fmt: skip
+_CHUNK = re.compile(_CRLF + _SIZE_LINE)
+_CHUNK_AFTER_CRLF = re.compile(_SIZE_LINE)
 # Whatever may still become one.
 _CHUNK_BEGUN = re.compile(
     rb"(?:\r(?:\n(?:[0-9A-Fa-f]{1,16}+(?:;[\t -~\x80-\xff]{0,%d}+)?\r?)?)?)?" % (MAX_EXTENSION - 1)
@@ -99,7 +101,7 @@ class Chunked:
     def __init__(self, *, max_bytes: int, max_trailers: int) -> None:
         self._max_bytes = max_bytes
         self._max_trailers = max_trailers
-        self._held = b"\r\n"  # of an unfinished size line; the first one follows the head's CRLF
+        self._held = _CRLF  # of an unfinished size line; the first one follows the head's CRLF
         self._left = 0  # bytes of the current chunk that are still to come
         self._size = 0  # bytes of all chunks so far, the current one included
         self._extensions = 0  # bytes
@@ -109,15 +111,20 @@ class Chunked:
         """See `BodyReader`."""
         if self._trailers:
             return self._end(self._trailers, data)
+        match = None
         if self._held:
-            data = self._held + data
+            # A read mostly ends with a chunk: then the CRLF is held that begins the next size line.
+            if self._held == _CRLF:
+                match = _CHUNK_AFTER_CRLF.match(data)
+            if match is None:
+                data = self._held + data
             self._held = b""
         end = len(data)
         at = self._left
         if at:
             parts.append(data[:at])
         while at < end:
-            match = _CHUNK.match(data, at)
+            match = match or _CHUNK.match(data, at)
             if match is None:
                 self._hold(data[at:])
                 at = end
@@ -135,11 +142,12 @@ class Chunked:
             start = match.end()
             at = start + length
             parts.append(data[start:at])
+            match = None
         self._left = at - end
         return None
 
     def _hold(self, line: bytes) -> None:
-        if not _CHUNK_BEGUN.fullmatch(line):
+        if line != _CRLF and not _CHUNK_BEGUN.fullmatch(line):
             raise HttpError("the chunked coding is malformed")
         self._held = line
 
