@@ -76,6 +76,7 @@ class Ask:
         A stream may last for minutes, and an agent's request has 60 KB.
         """
         self.body = b""
+        self.fields = []
         self._call = None
 
     @property

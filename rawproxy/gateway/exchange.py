@@ -457,7 +457,9 @@ class Exchange:
         fields = self._head(status, [*self._kind(reply, passed), *kept], now)
         if last:
             self._ended(pipe)
-        return Commit(status, fields, reply.held, pipe, last)
+        parts = reply.held
+        reply.held, reply.fields = [], []  # they go out now, and a stream may take minutes
+        return Commit(status, fields, parts, pipe, last)
 
     def _kind(self, reply: _Reply, passed: bool) -> Fields:
         """Return Content-Type (and the coding of a reply that nobody may look into)."""

@@ -1,13 +1,17 @@
 """What is sent upstream for a request: passed bytes, or another dialect's; and with what header."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 
+from rawproxy.dialects import DIALECTS
+from rawproxy.dialects.base import StreamWriter
 from rawproxy.dialects.envelope import Origin, Vault, seal
+from rawproxy.dialects.events import Delta, Fail, Open, Start
 from rawproxy.errors import Untranslatable
 from rawproxy.gateway.ask import Ask
-from rawproxy.gateway.attempt import Attempt, attempt
+from rawproxy.gateway.attempt import Attempt, _LateVoice, attempt, voice
 from rawproxy.gateway.keys import Key, Secret
 from rawproxy.gateway.liveness import Timing
 from rawproxy.gateway.providers import Upstream
@@ -95,3 +99,35 @@ def test_a_strict_client_is_told_every_field() -> None:
         made(strict, up("u", MESSAGES))
     assert "seed" in str(caught.value)
     assert "logit_bias" in str(caught.value)
+
+
+SAYS: dict[str, Callable[[StreamWriter], bytes]] = {
+    "nothing": lambda _: b"",
+    "a keepalive": lambda voice: voice.keepalive(),
+    "an error": lambda voice: voice.write(Fail("server", "it broke", status=502)),
+    "what a writer may say": lambda voice: (
+        voice.write(Start("id", "m"))
+        + voice.write(Open(0, "text"))
+        + voice.write(Delta(0, "x"))
+        + repr(voice.losses).encode()
+        + repr(voice.carry(0) is None).encode()
+    ),
+}
+
+
+@pytest.mark.parametrize("said", SAYS)
+@pytest.mark.parametrize("joined", ["never", "before", "after"])
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_voice_that_is_made_late_says_the_same(dialect: str, joined: str, said: str) -> None:
+    ask = asked(dialect)
+    heard = []
+    for one in (_LateVoice(ask, None), voice(ask)):
+        speaker: StreamWriter = one
+        if joined == "before":
+            speaker.joined()
+        parts = [SAYS[said](speaker)]
+        if joined == "after":
+            speaker.joined()
+        parts += [SAYS["a keepalive"](speaker), SAYS["an error"](speaker)]
+        heard.append(parts)
+    assert heard[0] == heard[1]

@@ -53,3 +53,15 @@ def test_names() -> None:
 def test_with_nothing_there_is_nothing() -> None:
     with pytest.raises(NotFound, match="nothing yet"):
         Router((), {}).find("x")
+
+
+def test_what_was_found_is_the_finders() -> None:
+    """An exchange takes away the candidates that it has tried."""
+    found = ROUTER.find("claude-9")
+    found.clear()
+    assert [candidate.name for candidate in ROUTER.find("claude-9")] == ["a/claude-9", "o/gpt-5"]
+
+
+def test_a_name_is_shown_as_far_as_it_can_be() -> None:
+    (found,) = ROUTER.find("o/gpt 5\r\n\u00e9" + "x" * 300)
+    assert found.shown == b"o/gpt?5???" + b"x" * 190

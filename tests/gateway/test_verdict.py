@@ -7,7 +7,8 @@ import pytest
 from rawproxy.dialects.events import Fail, FailKind
 from rawproxy.errors import Exhausted, UpstreamCut, UpstreamError, UpstreamStall
 from rawproxy.gateway.keys import Outcome
-from rawproxy.gateway.verdict import fail_of, shown, verdict, with_retry_after
+from rawproxy.gateway.verdict import fail_of, retry_after, shown, verdict, with_retry_after
+from rawproxy.wire.http import Fields
 
 
 @pytest.mark.parametrize(
@@ -75,3 +76,17 @@ def test_the_header_tells_how_long_to_wait_where_the_body_does_not() -> None:
     assert with_retry_after(Fail("rate_limit", "x"), 3.0).retry_after == 3.0
     assert with_retry_after(Fail("rate_limit", "x", retry_after=1.0), 3.0).retry_after == 1.0
     assert with_retry_after(Fail("rate_limit", "x"), None).retry_after is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "seconds"),
+    [
+        ([], None),
+        ([(b"retry-after", b"7")], 7.0),
+        ([(b"retry-after", b"Thu, 01 Jan 1970 00:01:40 GMT")], 40.0),
+        ([(b"retry-after", b"7"), (b"retry-after-ms", b"250")], 0.25),
+        ([(b"retry-after", b"7"), (b"retry-after-ms", b"soon")], 7.0),
+    ],
+)
+def test_the_time_that_a_header_names(fields: Fields, seconds: float | None) -> None:
+    assert retry_after(fields, 60.0) == seconds
