@@ -59,7 +59,7 @@ _REPEATED = frozenset({
 """Fields that come again and again in the same words, and that no secret and no prompt stands in."""
 
 MOST_KNOWN = 1024
-"""Lines that are remembered: those of some dozens of programs, in 200 KiB at most."""
+"""Lines that are remembered: those of some dozens of programs, in half a MiB at most."""
 
 LONGEST_KNOWN = 128
 """Bytes of a line that is remembered."""

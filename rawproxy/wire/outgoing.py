@@ -8,7 +8,6 @@ HTTP/2 could carry it as it is, but somebody behind may speak HTTP/1.1. So no ve
 """
 
 import re
-from functools import lru_cache
 from operator import itemgetter
 
 from rawproxy.errors import HttpError
@@ -27,7 +26,6 @@ _put_together = b": ".join
 _TARGET = re.compile(rb"/[!\"$-~]*+|\*")
 
 
-@lru_cache(64)
 def check_request(method: bytes, target: bytes) -> None:
     """Refuse a request whose method is no token, or whose target is neither origin-form nor `*`.
 
