@@ -150,6 +150,7 @@ class Downstream:
         self._draining = False
         self._response: Http1Response | None = None
         self._served = 0
+        self._seen: object = None  # what the handler made of the last head
         self._lingers = False  # the last word was ours: the client may still be sending
 
     async def serve(self) -> None:
@@ -196,6 +197,7 @@ class Downstream:
             keep = self._reader.keep_alive and not last and not self._draining
             self._response = response = self._respond(request.head, keep_alive=keep)
             await self._serving.handler(request, response)
+            self._seen = request.seen
             # Its request was read whole, and a drain has a limit of its own.
             self._lingers = not self._draining
             return response.keep_alive and not self.conn.closed
@@ -213,7 +215,7 @@ class Downstream:
             if self._reader.wants_continue:
                 await self.conn.send(CONTINUE)
             body = await collect(self._piece, self._limits, share)
-        return Request(head, body, self.conn.peer)
+        return Request(head, body, self.conn.peer, self._seen if self._reader.repeated else None)
 
     async def _head(self) -> RequestHead | None:
         if self._reader.idle and not self._events:

@@ -29,11 +29,18 @@ class ClientGone(Exception):
 
 @dataclass(slots=True)
 class Request:
-    """One request, whole. `client` is the address it comes from, or `unix`."""
+    """One request, whole.
+
+    Attributes:
+        client: the address it comes from, or `unix`.
+        seen: what the handler made of the head before, where that one said the same, and then of this
+            one: its connection keeps it for the next. None where there is nothing.
+    """
 
     head: RequestHead
     body: bytes
     client: str = ""
+    seen: object = None
 
 
 class Out(Protocol):

@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import trio
 
@@ -45,6 +46,16 @@ class Setup:
     seal_key: bytes
 
 
+class _Seen(NamedTuple):
+    """What the head of a call came to, under a configuration and at a door."""
+
+    setup: Setup
+    doors: Doors
+    extra: Fields
+    found: Errand
+    caller: Caller
+
+
 class Server:
     """Serves requests of all listeners.
 
@@ -68,31 +79,39 @@ class Server:
 
     async def handle(self, request: Request, response: Response, doors: Doors) -> None:
         """Serve one request."""
-        setup = self.setup
-        head = request.head
-        try:
-            doors.check(head.fields)
-            response.extra = _cors(doors, head.fields)
-            if head.method == b"OPTIONS" and response.extra:
-                await response.answer(204, [], b"")
+        seen = request.seen
+        if not isinstance(seen, _Seen) or seen.setup is not self.setup or seen.doors is not doors:
+            try:
+                seen = await self._look(request, response, doors)
+            except ClientError as error:
+                await _answer(response, error_answer(error, _near(request.head)))
                 return
-            found = errand(head)
-            # Whether we are well is no secret; what there is to use is one.
-            open_to_all = found.what in ("health", "hello")
-            caller = None if open_to_all else setup.access.identify(head.fields, head.query)
-            if found.what not in ("call", "count"):
-                answer = local_answer(found, setup.site.router, int(time.time()))  # noqa: TID251 - a stamp
-                await _answer(response, answer)
-                return
-        except ClientError as error:
-            await _answer(response, error_answer(error, _near(head)))
-            return
-        assert caller is not None
-        await self._exchange(setup, found, caller, request, response)
+        request.seen = seen
+        if seen is not None:
+            await self._exchange(seen, request, response)
 
-    async def _exchange(
-        self, setup: Setup, found: Errand, caller: Caller, request: Request, response: Response
-    ) -> None:
+    async def _look(self, request: Request, response: Response, doors: Doors) -> _Seen | None:
+        """Return what a call's head comes to; None for a request that was answered here. ClientError."""
+        setup, head = self.setup, request.head
+        doors.check(head.fields)
+        response.extra = _cors(doors, head.fields)
+        if head.method == b"OPTIONS" and response.extra:
+            await response.answer(204, [], b"")
+            return None
+        found = errand(head)
+        # Whether we are well is no secret; what there is to use is one.
+        open_to_all = found.what in ("health", "hello")
+        caller = None if open_to_all else setup.access.identify(head.fields, head.query)
+        if found.what not in ("call", "count"):
+            answer = local_answer(found, setup.site.router, int(time.time()))  # noqa: TID251 - a stamp
+            await _answer(response, answer)
+            return None
+        assert caller is not None
+        return _Seen(setup, doors, response.extra, found, caller)
+
+    async def _exchange(self, seen: _Seen, request: Request, response: Response) -> None:
+        setup, found, caller = seen.setup, seen.found, seen.caller
+        response.extra = seen.extra
         head, site = request.head, setup.site
         now = trio.current_time()
         forwards = setup.access.mode == "forward"

@@ -129,11 +129,7 @@ def read_retry_after(value: bytes, now: datetime) -> float | None:
     text = value.decode("latin-1")
     if not _DATE.fullmatch(text):
         return None
-<<<<<<< HEAD
-    from email.utils import parsedate_to_datetime  # 7 ms, and few upstreams send a date
-=======
     from email.utils import parsedate_to_datetime  # 5 ms, and few upstreams send a date
->>>>>>> gate
 
     try:
         date = parsedate_to_datetime(text)

@@ -63,7 +63,7 @@ class Writes:
     def __init__(self) -> None:
         self.got: list[bytes] = []
 
-    def push(self, parts: list[bytes], now: float) -> bool:  # noqa: ARG002 - no clock to set
+    def push(self, parts: list[bytes], now: float) -> bool:
         self.got += parts
         return len(self.got) % 2 == 0
 
