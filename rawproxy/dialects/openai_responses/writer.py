@@ -154,7 +154,10 @@ class ResponseWriter:
         writing = self._blocks.get(block)
         if self._over or self._ending or writing is None or not writing.head:
             return None
-        return partial(self._carried, writing) if writing.opened.kind == "text" else None
+        if writing.opened.kind != "text":
+            return None
+        form = writing.head.replace(b"%", b"%%") + b'"%b"' + writing.tail
+        return partial(self._carried, writing, form)
 
     def write(self, event: Event) -> bytes:
         """Return an event's bytes; see `StreamWriter`."""
@@ -318,13 +321,13 @@ class ResponseWriter:
         self._sequence += 1
         return block.head + said + tail % sequence
 
-    def _carried(self, block: _Block, texts: list[bytes]) -> bytes:
+    def _carried(self, block: _Block, form: bytes, texts: list[bytes]) -> bytes:
         data = b""
         for text in texts:
             said = unescaped(text)
             block.pieces.append(said)
             block.length += len(said)
-            data += b'%b"%b"' % (block.head, text) + block.tail % self._sequence
+            data += form % (text, self._sequence)
             self._sequence += 1
         return data
 
