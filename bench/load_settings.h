@@ -1,3 +1,6 @@
+#ifndef LOAD_SETTINGS_H
+#define LOAD_SETTINGS_H
+
 /* How a run of the load generator goes: load.c explains the options. */
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +13,9 @@ static struct settings {
     long requests;
     long expect; /* -1: anything */
     long gap_us;
+    long streams; /* of HTTP/2 on each connection; 0: HTTP/1.1 */
+    long window;  /* bytes, of each of them */
+    const char *tls; /* whom to trust; NULL: no TLS */
     double seconds;
     double timeout;
     double ramp_ms;
@@ -18,6 +24,7 @@ static struct settings {
     .connections = 1,
     .keep_alive = 1,
     .expect = -1,
+    .window = 1 << 20,
     .seconds = 5,
     .timeout = 60,
 };
@@ -26,6 +33,7 @@ static const struct {
     const char *name;
     long *whole;
     double *real;
+    const char **text;
 } options[] = {
     {"--port", .whole = &settings.port},
     {"--stream", .whole = &settings.stream},
@@ -34,6 +42,9 @@ static const struct {
     {"--requests", .whole = &settings.requests},
     {"--expect", .whole = &settings.expect},
     {"--delay-us", .whole = &settings.gap_us},
+    {"--http2", .whole = &settings.streams},
+    {"--window", .whole = &settings.window},
+    {"--tls", .text = &settings.tls},
     {"--duration", .real = &settings.seconds},
     {"--timeout", .real = &settings.timeout},
     {"--ramp-ms", .real = &settings.ramp_ms},
@@ -46,9 +57,13 @@ static int read_option(const char *name, const char *value) {
             continue;
         if (options[i].whole)
             *options[i].whole = atol(value);
-        else
+        else if (options[i].real)
             *options[i].real = atof(value);
+        else
+            *options[i].text = value;
         return 1;
     }
     return 0;
 }
+
+#endif

@@ -1,7 +1,8 @@
 /* A mock LLM upstream: HTTP/1.1 keep-alive, chunked server-sent events, one thread on epoll.
  *
- * Build: cc -O2 -Wall -Wextra -o mock mock.c
+ * Build: cc -O2 -Wall -Wextra -o mock mock.c      (TLS: -DWITH_TLS ... -lssl -lcrypto)
  * Usage: mock PORT      (0: any free port; the one it got is printed on stderr when ready)
+ *        mock PORT CERTIFICATE,KEY      under TLS: two PEM files
  *
  *   POST .../chat/completions   OpenAI chat      (any path that is not one of the next two)
  *   POST .../messages           Anthropic
@@ -39,6 +40,7 @@
 #include "common.h"
 #include "mock_dialects.h"
 #include "mock_schedule.h"
+#include "tls.h"
 
 enum {
     WRITE_BYTES = 65536,      /* most that one turn of a stream writes */
@@ -65,7 +67,7 @@ static const struct options default_options = {
 
 struct connection {
     struct place place;    /* first: see mock_schedule.h */
-    int fd;
+    struct wire wire;
     int dead;              /* closed; freed at the end of the turn, when no event can name it */
     int close_after;       /* the client asked for `Connection: close` */
     int wants_output;      /* EPOLLOUT is registered */
@@ -110,7 +112,7 @@ static void kill_connection(struct connection *c) {
     ring_remove(&c->place);
     stats.streams -= (uint64_t)c->streaming;
     stats.open--;
-    close(c->fd);
+    wire_close(&c->wire);
     c->next_dead = dead_connections;
     dead_connections = c;
 }
@@ -130,13 +132,13 @@ static void want_output(struct connection *c, int wanted) {
         return;
     c->wants_output = wanted;
     struct epoll_event event = {.events = EPOLLIN | (wanted ? EPOLLOUT : 0), .data.ptr = c};
-    epoll_ctl(epoll_fd, EPOLL_CTL_MOD, c->fd, &event);
+    epoll_ctl(epoll_fd, EPOLL_CTL_MOD, c->wire.fd, &event);
 }
 
 /* Send, and keep what the socket does not take. Returns 0, or -1 when the connection died. */
 static int send_bytes(struct connection *c, const char *data, size_t size) {
     if (!has_output(c)) {
-        ssize_t sent = send(c->fd, data, size, MSG_NOSIGNAL);
+        ssize_t sent = wire_send(&c->wire, data, size);
         if (sent == (ssize_t)size)
             return 0;
         if (sent < 0) {
@@ -446,7 +448,7 @@ static void accept_connections(int listener) {
             return;
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         struct connection *c = calloc(1, sizeof *c);
-        c->fd = fd;
+        c->wire = wire_over(fd, 1);
         c->place.heap_index = -1;
         stats.open++;
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
@@ -456,8 +458,8 @@ static void accept_connections(int listener) {
 
 static void on_writable(struct connection *c) {
     while (has_output(c)) {
-        ssize_t sent = send(c->fd, c->output + c->output_sent,
-                            c->output_filled - c->output_sent, MSG_NOSIGNAL);
+        ssize_t sent = wire_send(&c->wire, c->output + c->output_sent,
+                                 c->output_filled - c->output_sent);
         if (sent < 0) {
             if (errno != EAGAIN)
                 kill_connection(c);
@@ -476,18 +478,22 @@ static void on_writable(struct connection *c) {
 }
 
 static void on_readable(struct connection *c) {
-    if (c->request_room - c->request_bytes <= READ_BYTES / 2) {
-        c->request_room = c->request_bytes + READ_BYTES;
-        c->request = realloc(c->request, c->request_room + 1);
-    }
-    ssize_t received =
-        recv(c->fd, c->request + c->request_bytes, c->request_room - c->request_bytes, 0);
-    if (received > 0) {
-        c->request_bytes += (size_t)received;
-        handle_requests(c);
-    } else if (received == 0 || errno != EAGAIN) {
-        kill_connection(c);
-    }
+    do {
+        if (c->request_room - c->request_bytes <= READ_BYTES / 2) {
+            c->request_room = c->request_bytes + READ_BYTES;
+            c->request = realloc(c->request, c->request_room + 1);
+        }
+        ssize_t received = wire_recv(&c->wire, c->request + c->request_bytes,
+                                     c->request_room - c->request_bytes);
+        if (received > 0) {
+            c->request_bytes += (size_t)received;
+            handle_requests(c);
+        } else {
+            if (received == 0 || errno != EAGAIN)
+                kill_connection(c);
+            return;
+        }
+    } while (!c->dead && wire_has_more(&c->wire));
 }
 
 /* How long epoll may wait; NULL: until something happens. */
@@ -505,7 +511,7 @@ static struct timespec *next_timeout(struct timespec *timeout) {
     return timeout;
 }
 
-static int open_listener(int port) {
+static int open_listener(int port, const char *scheme) {
     int on = 1;
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
@@ -520,7 +526,7 @@ static int open_listener(int port) {
         exit(1);
     }
     getsockname(listener, (struct sockaddr *)&address, &length);
-    fprintf(stderr, "mock: listening on http://127.0.0.1:%d\n", ntohs(address.sin_port));
+    fprintf(stderr, "mock: listening on %s://127.0.0.1:%d\n", scheme, ntohs(address.sin_port));
     return listener;
 }
 
@@ -529,7 +535,9 @@ int main(int argc, char **argv) {
     raise_file_limit();
     prepare_dialects();
 
-    int listener = open_listener(argc > 1 ? atoi(argv[1]) : 9000);
+    if (argc > 2)
+        tls_serve(argv[2]);
+    int listener = open_listener(argc > 1 ? atoi(argv[1]) : 9000, argc > 2 ? "https" : "http");
     epoll_fd = epoll_create1(0);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
     epoll_ctl(epoll_fd, EPOLL_CTL_ADD, listener, &event);

@@ -42,7 +42,7 @@ END_SECONDS = 5.0
 
 POLL_SECONDS = 0.002
 
-_LISTENING = re.compile(r"listening on http://127\.0\.0\.1:(\d+)")
+_LISTENING = re.compile(r"listening on https?://127\.0\.0\.1:(\d+)")
 
 
 class StartError(Exception):
@@ -94,21 +94,31 @@ def raise_file_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def build(name: str) -> Path:
+def build(name: str, *, tls: bool = False) -> Path:
     """Compile `name`.c when a source is newer than the program, and return the program's path.
 
+    Args:
+        name: `mock` or `load`.
+        tls: it has to speak TLS too, for which OpenSSL's headers are needed.
+
     Raises:
-        StartError: there is no C compiler.
+        StartError: there is no C compiler, or it has no OpenSSL.
     """
-    program = BUILT / name
+    program = BUILT / (f"{name}-tls" if tls else name)
     newest = max(path.stat().st_mtime for path in SOURCES.glob("*.[ch]"))
-    if not program.exists() or program.stat().st_mtime < newest:
-        BUILT.mkdir(exist_ok=True)
-        compiler = shlex.split(os.environ.get("CC", "cc"))
-        if not shutil.which(compiler[0]):
-            raise StartError(f"no C compiler {compiler[0]!r}; CC names another one")
-        flags = ["-O2", "-Wall", "-Wextra", "-o", str(program), str(SOURCES / f"{name}.c"), "-lm"]
-        subprocess.run([*compiler, *flags], check=True)
+    if program.exists() and program.stat().st_mtime >= newest:
+        return program
+    BUILT.mkdir(exist_ok=True)
+    compiler = shlex.split(os.environ.get("CC", "cc"))
+    if not shutil.which(compiler[0]):
+        raise StartError(f"no C compiler {compiler[0]!r}; CC names another one")
+    flags = ["-O2", "-Wall", "-Wextra", "-o", str(program), str(SOURCES / f"{name}.c"), "-lm"]
+    if tls:
+        flags += ["-DWITH_TLS", "-lssl", "-lcrypto"]
+    done = subprocess.run([*compiler, *flags], capture_output=True, text=True, check=False)
+    if done.returncode:
+        needs = "; it needs OpenSSL (Debian: libssl-dev)" if tls else ""
+        raise StartError(f"cannot compile {name}.c{needs}\n{done.stderr[-2000:]}")
     return program
 
 

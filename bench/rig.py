@@ -57,7 +57,10 @@ def proxy_config(port: int) -> str:
 
 @dataclass(frozen=True)
 class Load:
-    """What the load generator is asked to do; see load.c for the meaning of each option."""
+    """What the load generator is asked to do; see load.c for the meaning of each option.
+
+    `options` are more of them, as words.
+    """
 
     kind: str
     model: str
@@ -66,6 +69,7 @@ class Load:
     expect: int
     gap_us: int = 0
     ramp_ms: int = 0
+    options: tuple[str, ...] = ()
 
     def arguments(self, port: int) -> list[str]:
         options = {
@@ -78,7 +82,8 @@ class Load:
             "delay-us": self.gap_us,
             "ramp-ms": self.ramp_ms,
         }
-        return [word for key, value in options.items() for word in (f"--{key}", str(value))]
+        words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
+        return [*words, *self.options]
 
 
 @dataclass(frozen=True)
@@ -109,13 +114,22 @@ def find_faults(report: dict[str, Any], load: Load) -> list[str]:
 
 
 class Rig:
-    """A mock upstream that runs, and the means to load it or a proxy in front of it."""
+    """A mock upstream that runs, and the means to load it or a proxy in front of it.
 
-    def __init__(self, mock: Running, cores: Cores, proxy_command: str) -> None:
+    Args:
+        mock: the upstream.
+        cores: where each process runs.
+        proxy_command: starts the proxy.
+        tls: the load generator has to speak it.
+    """
+
+    def __init__(
+        self, mock: Running, cores: Cores, proxy_command: str = DEFAULT_PROXY, *, tls: bool = False
+    ) -> None:
         self.mock = mock
         self.cores = cores
         self._proxy_command = proxy_command
-        self._load_program = build("load")
+        self._load_program = build("load", tls=tls)
 
     @contextmanager
     def proxy(self, upstream_port: int | None = None) -> Iterator[Running]:
