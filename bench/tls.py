@@ -1,0 +1,356 @@
+"""`python -m bench.tls`: what TLS costs, towards the upstream and on both sides, beside nginx.
+
+The mock and the load generator speak TLS themselves, so that nothing else stands in the way. Each
+gateway runs three times: plain, with TLS to the upstream (where every real one is), and with TLS on
+both sides. All of them are measured in turns within a round, so that the ratios are of one run.
+Certificates are made for the run and trusted by nobody else.
+"""
+
+import argparse
+import os
+import shlex
+import shutil
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import trustme
+
+from bench.processes import (
+    Cores,
+    Running,
+    StartError,
+    build,
+    free_port,
+    on_cores,
+    plan_cores,
+    raise_file_limit,
+    running,
+)
+from bench.rig import DEFAULT_PROXY, Load, Rig, find_faults, proxy_config
+from bench.scenarios import SCENARIOS, Scenario
+from bench.tables import markdown, ranged
+
+__all__ = ["MODES", "Certificates", "main", "make_certificates", "measure_tls"]
+
+MODES = ("plain", "TLS upstream", "TLS both sides")
+
+NAMES = ("S1", "S3lo", "S3a")
+
+WARM_UP_SECONDS = 0.5
+
+ROUNDS, SECONDS = 3, 3.0
+
+QUICK_ROUNDS, QUICK_SECONDS = 1, 1.2
+
+ENVIRONMENTS = Path(__file__).parent.parent / ".venvs"
+
+PATH = "/usr/local/sbin:/usr/sbin:/usr/local/bin:/usr/bin"
+"""Where a server's program may be: not every user has the first two on their PATH."""
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """PEM files: an authority, and a certificate of it for 127.0.0.1 and localhost, with its key."""
+
+    authority: Path
+    certificate: Path
+    key: Path
+
+
+def make_certificates(folder: Path) -> Certificates:
+    """Make them in `folder`."""
+    found = Certificates(folder / "ca.pem", folder / "certificate.pem", folder / "key.pem")
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1", "localhost")
+    authority.cert_pem.write_to_path(str(found.authority))
+    issued.private_key_pem.write_to_path(str(found.key))
+    for at, blob in enumerate(issued.cert_chain_pems):
+        blob.write_to_path(str(found.certificate), append=bool(at))
+    return found
+
+
+# -- gateways
+
+Start = Callable[[Path, int, str, Certificates], tuple[list[str], int | None]]
+"""Given a folder, the upstream's port, the mode and the certificates: the command that starts a
+gateway, and its port where it does not say that itself."""
+
+
+def start_rawproxy(command: str) -> Start:
+    """Return what starts rawproxy by `command`."""
+
+    def start(
+        folder: Path, upstream: int, mode: str, files: Certificates
+    ) -> tuple[list[str], None]:
+        text = proxy_config(upstream)
+        if mode != "plain":
+            trusted = f'keys = ["x"]\nca_file = "{files.authority}"\n'
+            text = text.replace("http://127", "https://127").replace('keys = ["x"]\n', trusted)
+        if mode == "TLS both sides":
+            text += f'\n[server.tls]\ncertificate = "{files.certificate}"\nkey = "{files.key}"\n'
+        config = folder / "rawproxy.toml"
+        config.write_text(text)
+        return shlex.split(command.format(config=shlex.quote(str(config)))), None
+
+    return start
+
+
+NGINX = """\
+daemon off;
+worker_processes 1;
+worker_rlimit_nofile 20000;
+pid nginx.pid;
+error_log nginx.err crit;
+{user}
+events {{
+    worker_connections 8192;
+}}
+http {{
+    access_log off;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    client_body_buffer_size 64k;
+    keepalive_timeout 600s;
+    keepalive_requests 1000000000;
+    upstream mock {{
+        server 127.0.0.1:{upstream};
+        keepalive 1024;
+        keepalive_requests 1000000000;
+    }}
+    server {{
+        listen 127.0.0.1:{port} backlog=4096{listen};
+        {server}
+        location / {{
+            proxy_pass {scheme}://mock;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_buffering off;
+            proxy_read_timeout 600s;
+            {proxy}
+        }}
+    }}
+}}
+"""
+
+
+def start_nginx(program: str) -> Start:
+    """Return what starts nginx with the settings that are best for streams."""
+
+    def start(folder: Path, upstream: int, mode: str, files: Certificates) -> tuple[list[str], int]:
+        port = free_port()
+        above, below = mode != "plain", mode == "TLS both sides"
+        verify = (
+            f"proxy_ssl_verify on; proxy_ssl_trusted_certificate {files.authority}; "
+            "proxy_ssl_name localhost; proxy_ssl_protocols TLSv1.3;"
+        )
+        serve = (
+            f"ssl_certificate {files.certificate}; ssl_certificate_key {files.key}; "
+            "ssl_protocols TLSv1.2 TLSv1.3;"
+        )
+        text = NGINX.format(
+            port=port, upstream=upstream,
+            # Its workers would be another user, who may not write here.
+            user="user root;" if os.geteuid() == 0 else "",
+            scheme="https" if above else "http", proxy=verify if above else "",
+            listen=" ssl" if below else "", server=serve if below else "",
+        )  # fmt: skip
+        (folder / "nginx.conf").write_text(text)
+        return [program, "-p", str(folder), "-c", "nginx.conf", "-e", "nginx.err"], port
+
+    return start
+
+
+def find_nginx() -> str | None:
+    """Return the program, where it is installed or `bench` has unpacked it."""
+    unpacked = sorted(ENVIRONMENTS.glob("peers-nginx-*/usr/sbin/nginx"))
+    return str(unpacked[-1]) if unpacked else shutil.which("nginx", path=PATH)
+
+
+# -- measuring
+
+
+@dataclass
+class Found:
+    """What was measured of one gateway in one mode of one scenario, a value for each round.
+
+    Attributes:
+        cpu_us: CPU time per event, or request.
+        per_second: of them.
+        late_p99_ms: how much later than it should an event came; of paced streams only.
+    """
+
+    cpu_us: list[float] = field(default_factory=list)
+    per_second: list[float] = field(default_factory=list)
+    late_p99_ms: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One gateway in one mode, and the rig it is measured with."""
+
+    gateway: str
+    mode: str
+    rig: Rig
+    server: Running
+
+    def ask(self, load: Load, files: Certificates) -> Load:
+        """Return `load` as this side is asked: of TLS or not."""
+        if self.mode != "TLS both sides":
+            return load
+        return replace(load, options=(*load.options, "--tls", str(files.authority)))
+
+
+@contextmanager
+def _rigs(cores: Cores, files: Certificates) -> Iterator[dict[str, Rig]]:
+    """Run a mock that speaks plain HTTP, and one that speaks TLS."""
+    program = build("mock", tls=True)
+    pair = f"{files.certificate},{files.key}"
+    with (
+        running([program, "0"], cores.mock) as plain,
+        running([program, "0", pair], cores.mock) as tls,
+    ):
+        above = Rig(tls, cores, tls=True)
+        yield {"plain": Rig(plain, cores, tls=True), **dict.fromkeys(MODES[1:], above)}
+
+
+@contextmanager
+def _sides(
+    cores: Cores, folder: Path, files: Certificates, gateways: Mapping[str, Start]
+) -> Iterator[list[_Side]]:
+    with ExitStack() as stack:
+        rigs = stack.enter_context(_rigs(cores, files))
+        sides = []
+        for mode in MODES:
+            for name, start in gateways.items():
+                own = folder / f"{name}-{MODES.index(mode)}"
+                own.mkdir()
+                command, port = start(own, rigs[mode].mock.port, mode, files)
+                server = stack.enter_context(running(command, cores.proxy, port=port))
+                sides.append(_Side(name, mode, rigs[mode], server))
+        yield sides
+
+
+Results = dict[str, dict[str, dict[str, Found]]]
+"""Of scenario, mode and gateway."""
+
+
+def measure_tls(
+    gateways: Mapping[str, Start],
+    *,
+    names: tuple[str, ...] = NAMES,
+    rounds: int = ROUNDS,
+    seconds: float = SECONDS,
+) -> tuple[Results, list[str]]:
+    """Return what each gateway costs in each mode and scenario, and what was wrong.
+
+    Raises:
+        StartError: a program could not be built or started.
+    """
+    cores = plan_cores()
+    scenarios = [{one.name: one for one in SCENARIOS}[name] for name in names]
+    results: Results = {
+        one.name: {mode: {name: Found() for name in gateways} for mode in MODES}
+        for one in scenarios
+    }
+    faults: list[str] = []
+    with tempfile.TemporaryDirectory() as home, on_cores(cores.load):
+        folder = Path(home)
+        files = make_certificates(folder)
+        with _sides(cores, folder, files, gateways) as sides:
+            for number in range(rounds + 1):  # round 0 warms up
+                for scenario in scenarios:
+                    for side in sides if number % 2 else reversed(sides):
+                        load = side.ask(scenario.load, files)
+                        found = results[scenario.name][side.mode][side.gateway]
+                        wanted = seconds if number else WARM_UP_SECONDS
+                        wrong = _measure(side, scenario, load, wanted, found if number else Found())
+                        faults += [
+                            f"{scenario.name} {side.gateway} {side.mode}: {one}" for one in wrong
+                        ]
+                print(f"round {number} of {rounds}", file=sys.stderr, flush=True)
+    return results, faults
+
+
+def _measure(
+    side: _Side, scenario: Scenario, load: Load, seconds: float, found: Found
+) -> list[str]:
+    """Add one run to `found`; return what was wrong."""
+    measured = side.rig.measure(load, seconds=seconds, proxy=side.server)
+    report = measured.report
+    units = report["events"] if load.stream else report["ok"]
+    found.cpu_us.append(measured.proxy_seconds * 1e6 / max(1, units))
+    found.per_second.append(report["events_per_s" if load.stream else "rps"])
+    if scenario.load.gap_us:
+        found.late_p99_ms.append(report["gap_late_us"]["p99"] / 1000)
+    return find_faults(report, load)
+
+
+# -- the table
+
+
+def table(results: Results) -> str:
+    """Return a row for each scenario and mode: CPU of each gateway, and ours over the others'."""
+    gateways = list(next(iter(next(iter(results.values())).values())))
+    ours, *others = gateways
+    header = ["scenario", *(f"{name} CPU us" for name in gateways)]
+    header += [f"{ours} / {name}" for name in others]
+    header += [f"{ours} / plain", *(f"{name} late p99 ms" for name in gateways)]
+    rows = []
+    for scenario, modes in results.items():
+        for mode, found in modes.items():
+            cpu = {name: statistics.median(one.cpu_us) for name, one in found.items()}
+            plain = statistics.median(modes["plain"][ours].cpu_us)
+            rows.append(
+                [
+                    f"{scenario}, {mode}",
+                    *(ranged(one.cpu_us) for one in found.values()),
+                    *(f"{cpu[ours] / cpu[name]:.2f}" for name in others),
+                    f"{cpu[ours] / plain:.2f}",
+                    *(ranged(one.late_p99_ms, ".2f") for one in found.values()),
+                ]
+            )
+    return markdown(header, rows)
+
+
+def main(words: list[str]) -> int:
+    """Print the table; 1 when a reply was wrong."""
+    parser = argparse.ArgumentParser(prog="python -m bench.tls", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one short round")
+    parser.add_argument("--rounds", type=int, help="how many times each is measured")
+    parser.add_argument("--only", metavar="NAME,...", default=",".join(NAMES), help="scenarios")
+    parser.add_argument("--nginx", metavar="PROGRAM", help="another one; '': rawproxy alone")
+    parser.add_argument("--proxy-command", default=DEFAULT_PROXY, metavar="COMMAND")
+    options = parser.parse_args(words)
+    raise_file_limit()
+    gateways: dict[str, Start] = {"rawproxy": start_rawproxy(options.proxy_command)}
+    nginx = find_nginx() if options.nginx is None else options.nginx
+    if nginx:
+        gateways["nginx"] = start_nginx(nginx)
+    elif nginx is None:
+        print("bench: no nginx to compare with", file=sys.stderr)
+    try:
+        results, faults = measure_tls(
+            gateways,
+            names=tuple(options.only.split(",")),
+            rounds=options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS),
+            seconds=QUICK_SECONDS if options.quick else SECONDS,
+        )
+    except StartError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    print(table(results))
+    for fault in faults:
+        print(f"WRONG: {fault}", file=sys.stderr)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
