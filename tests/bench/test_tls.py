@@ -157,6 +157,6 @@ def test_the_table_tells_ratios() -> None:
         return Found(list(cpu), [1.0], [])
 
     results = {"S1": {"plain": {"a": found(10, 20, 90), "b": found(10)}}}
-    assert table(results).splitlines()[2] == (
-        "| S1, plain |   20.0 (10.0-90.0) |     10.0 |  2.00 |      1.00 |             - |             - |"
-    )
+    row = table(results).splitlines()[2]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells == ["S1, plain", "20.0 (10.0-90.0)", "10.0", "2.00", "1.00", "-", "-"]
