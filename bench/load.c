@@ -8,7 +8,7 @@
  *   --port P            where the gateway listens on 127.0.0.1
  *   --kind K            chat, messages (Anthropic) or responses: the dialect spoken
  *   --path /v1/...      default: by the kind
- *   --model NAME        e.g. mock-e100-d10000: see mock.c
+ *   --model NAME        e.g. mock-e100-d10000: see mock_options.h
  *   --stream 0|1
  *   --expect E          content events in every stream; bytes at least in every other body
  *   --conns N           connections at once

@@ -7,16 +7,10 @@
  *   POST .../chat/completions   OpenAI chat      (any path that is not one of the next two)
  *   POST .../messages           Anthropic
  *   POST .../responses          OpenAI Responses
- *   GET  /stats                 {"requests":..,"events":..,"open":..,"streams":..}
+ *   GET  /stats                 {"requests":..,"events":..,"open":..,"streams":..,
+ *                                "writes":..,"hashed":{"requests":..,"bytes":..,"hash":..,"changes":..}}
  *
- * What a reply looks like is told by options such as "e100-d10000-f0-b1-z1024":
- *   e  content events in a stream
- *   d  microseconds between them; 0: back to back, all such streams served in turn
- *   f  microseconds before the first
- *   b  content events per write
- *   z  bytes of text in a reply that is not a stream
- * They are taken from the first of: the query `?mock=...`, the header `X-Mock: ...`, the model's
- * name in the body, as in "mock-e100-d0". The last one survives every gateway on the way.
+ * What a reply looks like is told by options in the request: see mock_options.h.
  *
  * The text of each content event is "@NNNNNNNNNNNNNNNN@", CLOCK_MONOTONIC in microseconds at the
  * time it was written: a client on this machine knows how long every event was under way,
@@ -38,7 +32,9 @@
 #include <unistd.h>
 
 #include "common.h"
+#include "load_hash.h"
 #include "mock_dialects.h"
+#include "mock_options.h"
 #include "mock_schedule.h"
 #include "tls.h"
 
@@ -52,18 +48,6 @@ enum {
 };
 
 /* ---- State ---------------------------------------------------------------------------------- */
-
-struct options {
-    int events;
-    long gap_us;
-    long first_us;
-    int events_per_write;
-    int text_bytes;
-};
-
-static const struct options default_options = {
-    .events = 100, .events_per_write = 1, .text_bytes = 700,
-};
 
 struct connection {
     struct place place;    /* first: see mock_schedule.h */
@@ -82,6 +66,8 @@ struct connection {
     size_t output_room;
 
     int streaming;
+    int closing;   /* of a stream in pieces: its last bytes are in `output` */
+    size_t piece;  /* size of the next one; 0: not decided yet */
     const struct dialect *dialect;
     struct options options;
     int events_sent;
@@ -96,7 +82,16 @@ static struct {
     uint64_t events;
     uint64_t open;
     uint64_t streams;
+    uint64_t writes; /* to sockets */
 } stats;
+
+/* Of the bodies of requests with the option h. */
+static struct {
+    uint64_t requests;
+    uint64_t bytes;   /* of the last one */
+    uint64_t hash;    /* of the last one */
+    uint64_t changes; /* how often it was not the one before */
+} hashed;
 
 /* ---- Output --------------------------------------------------------------------------------- */
 
@@ -135,9 +130,19 @@ static void want_output(struct connection *c, int wanted) {
     epoll_ctl(epoll_fd, EPOLL_CTL_MOD, c->wire.fd, &event);
 }
 
-/* Send, and keep what the socket does not take. Returns 0, or -1 when the connection died. */
+static int is_in_pieces(const struct connection *c) {
+    return c->streaming && c->options.piece_bytes;
+}
+
+/* Send, and keep what the socket does not take; of a stream in pieces keep all. Returns 0, or -1 when
+ * the connection died. */
 static int send_bytes(struct connection *c, const char *data, size_t size) {
     if (!has_output(c)) {
+        c->output_filled = 0;
+        c->output_sent = 0;
+    }
+    if (!has_output(c) && !is_in_pieces(c)) {
+        stats.writes++;
         ssize_t sent = wire_send(&c->wire, data, size);
         if (sent == (ssize_t)size)
             return 0;
@@ -150,8 +155,6 @@ static int send_bytes(struct connection *c, const char *data, size_t size) {
         }
         data += sent;
         size -= (size_t)sent;
-        c->output_filled = 0;
-        c->output_sent = 0;
     }
     if (c->output_filled + size > c->output_room) {
         c->output_room = (c->output_filled + size) * 2;
@@ -159,7 +162,35 @@ static int send_bytes(struct connection *c, const char *data, size_t size) {
     }
     memcpy(c->output + c->output_filled, data, size);
     c->output_filled += size;
-    want_output(c, 1);
+    if (!is_in_pieces(c))
+        want_output(c, 1);
+    return 0;
+}
+
+static size_t random_size(size_t most) {
+    static uint64_t state = 88172645463325252u;
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return 1 + (size_t)(state % most);
+}
+
+/* Returns -1 when the connection died. */
+static int send_piece(struct connection *c) {
+    if (!c->piece)
+        c->piece = random_size((size_t)c->options.piece_bytes);
+    size_t left = c->output_filled - c->output_sent;
+    stats.writes++;
+    ssize_t sent = wire_send(&c->wire, c->output + c->output_sent,
+                             c->piece < left ? c->piece : left);
+    if (sent < 0 && errno != EAGAIN) {
+        kill_connection(c);
+        return -1;
+    }
+    if (sent > 0) {
+        c->output_sent += (size_t)sent;
+        c->piece = 0;
+    }
     return 0;
 }
 
@@ -185,8 +216,9 @@ static void end_stream(struct connection *c) {
     heap_remove(&c->place);
     c->streaming = 0;
     stats.streams--;
-    if (send_closing(c) < 0)
+    if (!c->closing && send_closing(c) < 0)
         return;
+    c->closing = 0;
     if (c->close_after && !has_output(c)) {
         kill_connection(c);
         return;
@@ -195,8 +227,8 @@ static void end_stream(struct connection *c) {
         handle_requests(c);
 }
 
-/* One turn of a stream: one write of content events, or its end after the last of them. */
-static void take_turn(struct connection *c) {
+/* Returns 0 when the stream is over, or the connection died. */
+static int write_events(struct connection *c) {
     static char output[WRITE_BYTES];
     const struct dialect *dialect = c->dialect;
     size_t size = 0;
@@ -210,9 +242,26 @@ static void take_turn(struct connection *c) {
         stats.events++;
     }
     if (size && send_bytes(c, output, size) < 0)
-        return;
-    if (c->events_sent >= c->options.events) {
+        return 0;
+    if (c->events_sent < c->options.events)
+        return 1;
+    if (is_in_pieces(c)) {
+        c->closing = 1;
+        return send_closing(c) == 0;
+    }
+    end_stream(c);
+    return 0;
+}
+
+/* One turn of a stream: one write of content events, or one piece of what was written before. */
+static void take_turn(struct connection *c) {
+    if (is_in_pieces(c) && has_output(c)) {
+        if (send_piece(c) < 0)
+            return;
+    } else if (c->closing) {
         end_stream(c);
+        return;
+    } else if (!write_events(c)) {
         return;
     }
     if (c->options.gap_us) {
@@ -258,7 +307,7 @@ static void run_ring(void) {
     for (struct place *place = ring.next; place != &ring; place = next) {
         struct connection *c = (struct connection *)place;
         next = place->next;
-        if (has_output(c))
+        if (has_output(c) && !is_in_pieces(c))
             ring_remove(&c->place); /* Back when the socket has taken it. */
         else
             take_turn(c);
@@ -266,25 +315,6 @@ static void run_ring(void) {
 }
 
 /* ---- Requests ------------------------------------------------------------------------------- */
-
-static void read_options(struct options *options, const char *p, const char *end) {
-    while (p < end && *p && strchr("edfbz", *p)) {
-        char name = *p++;
-        long value = 0;
-        while (p < end && *p >= '0' && *p <= '9')
-            value = value * 10 + (*p++ - '0');
-        switch (name) {
-        case 'e': options->events = (int)value; break;
-        case 'd': options->gap_us = value; break;
-        case 'f': options->first_us = value; break;
-        case 'b': options->events_per_write = value ? (int)value : 1; break;
-        case 'z': options->text_bytes = (int)value; break;
-        }
-        if (p >= end || *p != '-')
-            return;
-        p++;
-    }
-}
 
 static void send_json(struct connection *c, const char *body, size_t size) {
     char *response = malloc(size + 256);
@@ -300,13 +330,15 @@ static void send_json(struct connection *c, const char *body, size_t size) {
 }
 
 static void answer_get(struct connection *c, const char *path) {
-    char body[256];
+    char body[512];
     int size;
     if (!strncmp(path, "/stats", 6))
         size = sprintf(body,
                        "{\"requests\":%" PRIu64 ",\"events\":%" PRIu64 ",\"open\":%" PRIu64
-                       ",\"streams\":%" PRIu64 "}",
-                       stats.requests, stats.events, stats.open, stats.streams);
+                       ",\"streams\":%" PRIu64 ",\"writes\":%" PRIu64 ",\"hashed\":{\"requests\":%" PRIu64
+                       ",\"bytes\":%" PRIu64 ",\"hash\":\"%016" PRIx64 "\",\"changes\":%" PRIu64 "}}",
+                       stats.requests, stats.events, stats.open, stats.streams, stats.writes,
+                       hashed.requests, hashed.bytes, hashed.hash, hashed.changes);
     else
         size = sprintf(body, "{\"object\":\"list\",\"data\":[{\"id\":\"mock\",\"object\":\"model\","
                              "\"created\":1,\"owned_by\":\"mock\"}]}");
@@ -328,22 +360,20 @@ static void answer_whole(struct connection *c) {
         kill_connection(c);
 }
 
-static int asks_for_stream(const char *body, size_t size) {
-    const char *end = body + size;
-    const char *p = memmem(body, size, "\"stream\"", 8);
-    if (!p)
-        return 0;
-    p += 8;
-    while (p < end && (*p == ' ' || *p == ':'))
-        p++;
-    return p < end && *p == 't';
-}
-
 static const struct dialect *find_dialect(const char *path, size_t size) {
     const struct dialect *dialect = dialects;
     while (!memmem(path, size, dialect->path, strlen(dialect->path)))
         dialect++;
     return dialect;
+}
+
+static void hash_request(const char *body, size_t size) {
+    struct content_hash hash = {.value = FNV_OFFSET};
+    hash_add(&hash, body, body + size);
+    hashed.changes += hashed.requests > 0 && hash.value != hashed.hash;
+    hashed.requests++;
+    hashed.bytes = size;
+    hashed.hash = hash.value;
 }
 
 /* Answer one whole request. The head ends in NUL, the body does not. */
@@ -361,15 +391,10 @@ static void answer(struct connection *c, const char *head, const char *body, siz
         return;
     }
     size_t path_bytes = (size_t)(path_end - path);
-    const char *found;
     c->dialect = find_dialect(path, path_bytes);
-    c->options = default_options;
-    if ((found = memmem(path, path_bytes, "mock=", 5)))
-        read_options(&c->options, found + 5, path_end);
-    else if ((found = strcasestr(head, "\r\nx-mock: ")))
-        read_options(&c->options, found + 10, head + strlen(head));
-    else if ((found = memmem(body, body_bytes, "mock-e", 6)))
-        read_options(&c->options, found + 5, body + body_bytes);
+    c->options = find_options(head, path, path_end, body, body_bytes);
+    if (c->options.hash)
+        hash_request(body, body_bytes);
     if (asks_for_stream(body, body_bytes))
         start_stream(c);
     else
