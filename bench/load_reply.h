@@ -28,7 +28,7 @@ struct reply {
 /* The request is sent now. */
 static void reply_begin(struct reply *r) {
     *r = (struct reply){
-        .sent_us = now_us(), .stamp_digits = -1, .hash = {.value = FNV_OFFSET},
+        .sent_us = now_us(), .stamp_digits = -1, .hash = {.value = HASH_BASIS},
     };
 }
 
@@ -101,9 +101,10 @@ static void reply_end(struct reply *r) {
                    r->body_bytes);
         return;
     }
+    uint64_t hash = hash_end(&r->hash);
     if (!counts.good)
-        counts.hash = r->hash.value;
-    counts.hash_other += r->hash.value != counts.hash;
+        counts.hash = hash;
+    counts.hash_other += hash != counts.hash;
     counts.good++;
     histogram_add(&total, (int64_t)(now_us() - r->sent_us));
 }

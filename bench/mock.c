@@ -68,7 +68,7 @@ struct connection {
     int streaming;
     int closing;   /* of a stream in pieces: its last bytes are in `output` */
     size_t piece;  /* size of the next one; 0: not decided yet */
-    const struct dialect *dialect;
+    struct dialect *dialect;
     struct options options;
     int events_sent;
     struct connection *next_dead;
@@ -316,64 +316,78 @@ static void run_ring(void) {
 
 /* ---- Requests ------------------------------------------------------------------------------- */
 
-static void send_json(struct connection *c, const char *body, size_t size) {
-    char *response = malloc(size + 256);
-    int head = sprintf(response,
-                       "HTTP/1.1 200 OK\r\n"
-                       "Content-Type: application/json\r\n"
-                       "Content-Length: %zu\r\n"
-                       "x-request-id: req_0123456789abcdef\r\n\r\n",
-                       size);
-    memcpy(response + head, body, size);
-    send_bytes(c, response, (size_t)head + size);
-    free(response);
+/* A whole response with this body; the caller frees it. */
+static char *make_response(const char *body, size_t *size) {
+    char *response;
+    int length = asprintf(&response,
+                          "HTTP/1.1 200 OK\r\n"
+                          "Content-Type: application/json\r\n"
+                          "Content-Length: %zu\r\n"
+                          "x-request-id: req_0123456789abcdef\r\n\r\n%s",
+                          strlen(body), body);
+    if (length < 0)
+        abort();
+    *size = (size_t)length;
+    return response;
 }
 
 static void answer_get(struct connection *c, const char *path) {
     char body[512];
-    int size;
+    size_t size;
     if (!strncmp(path, "/stats", 6))
-        size = sprintf(body,
-                       "{\"requests\":%" PRIu64 ",\"events\":%" PRIu64 ",\"open\":%" PRIu64
-                       ",\"streams\":%" PRIu64 ",\"writes\":%" PRIu64 ",\"hashed\":{\"requests\":%" PRIu64
-                       ",\"bytes\":%" PRIu64 ",\"hash\":\"%016" PRIx64 "\",\"changes\":%" PRIu64 "}}",
-                       stats.requests, stats.events, stats.open, stats.streams, stats.writes,
-                       hashed.requests, hashed.bytes, hashed.hash, hashed.changes);
+        sprintf(body,
+                "{\"requests\":%" PRIu64 ",\"events\":%" PRIu64 ",\"open\":%" PRIu64
+                ",\"streams\":%" PRIu64 ",\"writes\":%" PRIu64 ",\"hashed\":{\"requests\":%" PRIu64
+                ",\"bytes\":%" PRIu64 ",\"hash\":\"%016" PRIx64 "\",\"changes\":%" PRIu64 "}}",
+                stats.requests, stats.events, stats.open, stats.streams, stats.writes,
+                hashed.requests, hashed.bytes, hashed.hash, hashed.changes);
     else
-        size = sprintf(body, "{\"object\":\"list\",\"data\":[{\"id\":\"mock\",\"object\":\"model\","
-                             "\"created\":1,\"owned_by\":\"mock\"}]}");
-    send_json(c, body, (size_t)size);
+        strcpy(body, "{\"object\":\"list\",\"data\":[{\"id\":\"mock\",\"object\":\"model\","
+                     "\"created\":1,\"owned_by\":\"mock\"}]}");
+    char *response = make_response(body, &size);
+    send_bytes(c, response, size);
+    free(response);
+}
+
+static void prepare_answer(struct dialect *dialect, int text_bytes) {
+    char *text = malloc((size_t)text_bytes + 1);
+    for (int i = 0; i < text_bytes; i++)
+        text[i] = filler[(size_t)i % (sizeof filler - 1)];
+    text[text_bytes] = 0;
+    char *body;
+    if (asprintf(&body, dialect->answer, text) < 0)
+        abort();
+    free(dialect->whole);
+    dialect->whole = make_response(body, &dialect->whole_bytes);
+    dialect->whole_text_bytes = text_bytes;
+    free(body);
+    free(text);
 }
 
 static void answer_whole(struct connection *c) {
-    size_t text_bytes = (size_t)c->options.text_bytes;
-    char *text = malloc(text_bytes + 1);
-    for (size_t i = 0; i < text_bytes; i++)
-        text[i] = filler[i % (sizeof filler - 1)];
-    text[text_bytes] = 0;
-    char *body;
-    int size = asprintf(&body, c->dialect->answer, text);
-    send_json(c, body, (size_t)size);
-    free(body);
-    free(text);
+    struct dialect *dialect = c->dialect;
+    if (!dialect->whole || dialect->whole_text_bytes != c->options.text_bytes)
+        prepare_answer(dialect, c->options.text_bytes);
+    send_bytes(c, dialect->whole, dialect->whole_bytes);
     if (c->close_after && !c->dead && !has_output(c))
         kill_connection(c);
 }
 
-static const struct dialect *find_dialect(const char *path, size_t size) {
-    const struct dialect *dialect = dialects;
+static struct dialect *find_dialect(const char *path, size_t size) {
+    struct dialect *dialect = dialects;
     while (!memmem(path, size, dialect->path, strlen(dialect->path)))
         dialect++;
     return dialect;
 }
 
 static void hash_request(const char *body, size_t size) {
-    struct content_hash hash = {.value = FNV_OFFSET};
+    struct content_hash hash = {.value = HASH_BASIS};
     hash_add(&hash, body, body + size);
-    hashed.changes += hashed.requests > 0 && hash.value != hashed.hash;
+    uint64_t value = hash_end(&hash);
+    hashed.changes += hashed.requests > 0 && value != hashed.hash;
     hashed.requests++;
     hashed.bytes = size;
-    hashed.hash = hash.value;
+    hashed.hash = value;
 }
 
 /* Answer one whole request. The head ends in NUL, the body does not. */

@@ -56,6 +56,10 @@ struct dialect {
     char event[1024];                       /* one content event as a chunk */
     size_t event_bytes;
     size_t stamp_offset;                    /* of the first digit of the stamp in it */
+
+    char *whole;                            /* the last reply that was not a stream, head and all */
+    size_t whole_bytes;
+    int whole_text_bytes;                   /* for how long a text it was made */
 };
 
 static struct dialect dialects[] = {

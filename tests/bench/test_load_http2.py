@@ -5,8 +5,10 @@ import json
 import shutil
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -170,20 +172,38 @@ def test_the_proxy_and_the_rig_agree(rig: Rig) -> None:
     assert report["hash_other"] == 0
 
 
-def test_the_proxy_ends_connections_in_order_and_nothing_is_lost(rig: Rig) -> None:
-    """Of the requests on one connection the first 10,000 are served; the rest come on another one."""
-    load = Load(
-        "chat", "mock-e0-z10", stream=False, connections=1, expect=10, options=("--http2", "64")
+def test_the_proxy_ends_connections_in_order_and_nothing_is_lost() -> None:
+    """Each connection is for 50 requests; those that come too late go over another one."""
+    limited = (
+        'sh -c \'printf "\\n[server.limits]\\nrequests_per_connection = 50\\n" >> {config}; '
+        f"exec {sys.executable} -m rawproxy serve --config {{config}} "
+        "--listen 127.0.0.1:0 --admin off'"
     )
-    with rig.proxy() as proxy:
-        process = rig.start_load(load, proxy.port, "--requests", "10500", "--timeout", "60")
+    load = Load(
+        "chat", "mock-e0-z10", stream=False, connections=1, expect=10, options=("--http2", "16")
+    )
+    with open_rig(plan_cores(), limited) as rig, rig.proxy() as proxy:
+        process = rig.start_load(load, proxy.port, "--requests", "500", "--timeout", "60")
         report = json.loads(process.communicate()[0])
     assert find_faults(report, load) == []
-    assert report["ok"] == 10500
+    assert report["ok"] == 500
 
 
-def test_it_compiles_without_a_warning(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hash_is_of_the_content_and_of_nothing_else(rig: Rig) -> None:
+    later = [part.replace(b"@000000000000000", b"@000000000000001") for part in (FIRST, SECOND)]
+    same = [GOOD, stream(FIRST + SECOND[:5], SECOND[5:] + DONE), stream(*later, DONE)]
+    hashes = {ask_once(rig, one, cut=cut)[0]["hash"] for one in same for cut in (1 << 20, 1, 11)}
+    assert len(hashes) == 1
+    for other in (b"context", b"contenT", b"content "):
+        changed = [part.replace(b"content", other) for part in (FIRST, SECOND)]
+        assert ask_once(rig, stream(*changed, DONE))[0]["hash"] not in hashes
+    assert ask_once(rig, stream(FIRST, SECOND, b"\n", DONE))[0]["hash"] not in hashes
+
+
+@pytest.mark.parametrize("name", ["load", "mock"])
+def test_it_compiles_without_a_warning(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("bench.processes.BUILT", tmp_path)
     monkeypatch.setenv("CC", "cc -Werror")
-    assert build("load").exists()
-    assert build("mock").exists()
+    assert build(name).exists()
