@@ -66,6 +66,8 @@ debian:
 		(apt-get update -q && apt-get install -q -y $${program##*:}) >/dev/null 2>&1 \
 			|| echo "rawproxy: $${program##*:} cannot be installed: its tests will skip"; \
 	done
+	@test -e /usr/include/openssl/ssl.h || (apt-get update -q && apt-get install -q -y libssl-dev) >/dev/null 2>&1 \
+		|| echo "rawproxy: libssl-dev cannot be installed: the bench's tests of TLS will skip"
 
 setup: .venv/.run
 setup-dev: .venv/.dev
