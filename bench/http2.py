@@ -12,11 +12,11 @@ import argparse
 import json
 import re
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.processes import (
@@ -28,8 +28,9 @@ from bench.processes import (
     raise_file_limit,
 )
 from bench.rig import DEFAULT_PROXY, Load, Rig, find_faults, open_rig
+from bench.samples import Samples
 from bench.scenarios import SCENARIOS
-from bench.tables import markdown, ranged
+from bench.tables import markdown
 
 __all__ = ["ROWS", "Row", "main", "measure_h2load", "measure_http2"]
 
@@ -98,16 +99,7 @@ QUICK_ROWS = (
 )
 
 
-@dataclass
-class Found:
-    """What was measured of one version, a value for each round; see `bench.tls.Found`."""
-
-    cpu_us: list[float] = field(default_factory=list)
-    per_second: list[float] = field(default_factory=list)
-    late_p99_ms: list[float] = field(default_factory=list)
-
-
-Results = dict[str, dict[str, Found]]
+Results = dict[str, dict[str, Samples]]
 """Of a row's name and a version."""
 
 
@@ -115,32 +107,33 @@ def measure_http2(
     rig: Rig, proxy: Running, rows: tuple[Row, ...], *, rounds: int, seconds: float
 ) -> tuple[Results, list[str]]:
     """Return what each row costs over both versions, and what was wrong."""
-    results: Results = {row.name: {version: Found() for version in VERSIONS} for row in rows}
+    results: Results = {row.name: {version: Samples() for version in VERSIONS} for row in rows}
     faults: list[str] = []
     for version in VERSIONS:
         rig.measure(rows[0].over(version), seconds=WARM_UP_SECONDS, proxy=proxy)
+    for row, version in _plan(rows, rounds):
+        load = row.over(version)
+        lasting = _lasting(row.load) if row.once else seconds
+        measured = rig.measure(load, seconds=lasting, proxy=proxy)
+        results[row.name][version].add(measured, load)
+        wrong = find_faults(measured.report, load)
+        if row.once and measured.report["ok"] != row.load.connections:
+            wrong.append(f"{measured.report['ok']} of {row.load.connections} streams whole")
+        faults += [f"{row.name}, {version}: {fault}" for fault in wrong]
+    return results, faults
+
+
+def _plan(rows: tuple[Row, ...], rounds: int) -> Iterator[tuple[Row, str]]:
+    """Yield what is measured in turn; long rows, of many streams, are in the first round only."""
     for number in range(1, rounds + 1):
         for row in rows:
             if row.once and number > 1:
-                continue  # long, and of many streams: once says it
-            for version in VERSIONS if number % 2 else VERSIONS[::-1]:
-                if version == "HTTP/1.1" and not row.both:
-                    continue
-                load = row.over(version)
-                lasting = _lasting(row.load) if row.once else seconds
-                measured = rig.measure(load, seconds=lasting, proxy=proxy)
-                report, found = measured.report, results[row.name][version]
-                units = report["events"] if load.stream else report["ok"]
-                found.cpu_us.append(measured.proxy_seconds * 1e6 / max(1, units))
-                found.per_second.append(report["events_per_s" if load.stream else "rps"])
-                if load.gap_us:
-                    found.late_p99_ms.append(report["gap_late_us"]["p99"] / 1000)
-                wrong = find_faults(report, load)
-                if row.once and report["ok"] != row.load.connections:
-                    wrong.append(f"{report['ok']} of {row.load.connections} streams whole")
-                faults += [f"{row.name}, {version}: {fault}" for fault in wrong]
-                print(f"round {number}: {row.name}, {version}", file=sys.stderr, flush=True)
-    return results, faults
+                continue
+            print(f"round {number} of {rounds}: {row.name}", file=sys.stderr, flush=True)
+            if row.both:
+                yield from ((row, version) for version in VERSIONS[:: 1 if number % 2 else -1])
+            else:
+                yield row, VERSIONS[1]
 
 
 def _lasting(load: Load) -> float:
@@ -199,12 +192,7 @@ def table(results: Results) -> str:
     rows = []
     for name, found in results.items():
         one, two = (found[version] for version in VERSIONS)
-        ratio = "-"
-        if one.cpu_us and two.cpu_us:
-            ratio = f"{statistics.median(two.cpu_us) / statistics.median(one.cpu_us):.2f}"
-        figures = [ranged(one.cpu_us), ranged(two.cpu_us), ratio]
-        figures += [ranged(one.per_second, ",.0f"), ranged(two.per_second, ",.0f")]
-        figures += [ranged(one.late_p99_ms, ".2f"), ranged(two.late_p99_ms, ".2f")]
+        figures = [one.cpu, two.cpu, two.ratio_to(one), one.rate, two.rate, one.late, two.late]
         rows.append([name, *figures])
     return markdown(header, rows)
 

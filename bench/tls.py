@@ -10,12 +10,11 @@ import argparse
 import os
 import shlex
 import shutil
-import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import trustme
@@ -24,6 +23,7 @@ from bench.processes import (
     Cores,
     Running,
     StartError,
+    awake,
     build,
     free_port,
     on_cores,
@@ -32,8 +32,9 @@ from bench.processes import (
     running,
 )
 from bench.rig import DEFAULT_PROXY, Load, Rig, find_faults, proxy_config
+from bench.samples import Samples
 from bench.scenarios import SCENARIOS, Scenario
-from bench.tables import markdown, ranged
+from bench.tables import markdown
 
 __all__ = ["MODES", "Certificates", "main", "make_certificates", "measure_tls"]
 
@@ -177,21 +178,6 @@ def find_nginx() -> str | None:
 # -- measuring
 
 
-@dataclass
-class Found:
-    """What was measured of one gateway in one mode of one scenario, a value for each round.
-
-    Attributes:
-        cpu_us: CPU time per event, or request.
-        per_second: of them.
-        late_p99_ms: how much later than it should an event came; of paced streams only.
-    """
-
-    cpu_us: list[float] = field(default_factory=list)
-    per_second: list[float] = field(default_factory=list)
-    late_p99_ms: list[float] = field(default_factory=list)
-
-
 @dataclass(frozen=True)
 class _Side:
     """One gateway in one mode, and the rig it is measured with."""
@@ -238,7 +224,7 @@ def _sides(
         yield sides
 
 
-Results = dict[str, dict[str, dict[str, Found]]]
+Results = dict[str, dict[str, dict[str, Samples]]]
 """Of scenario, mode and gateway."""
 
 
@@ -257,40 +243,36 @@ def measure_tls(
     cores = plan_cores()
     scenarios = [{one.name: one for one in SCENARIOS}[name] for name in names]
     results: Results = {
-        one.name: {mode: {name: Found() for name in gateways} for mode in MODES}
-        for one in scenarios
+        name: {mode: {gateway: Samples() for gateway in gateways} for mode in MODES}
+        for name in names
     }
     faults: list[str] = []
     with tempfile.TemporaryDirectory() as home, on_cores(cores.load):
         folder = Path(home)
         files = make_certificates(folder)
         with _sides(cores, folder, files, gateways) as sides:
-            for number in range(rounds + 1):  # round 0 warms up
-                for scenario in scenarios:
-                    for side in sides if number % 2 else reversed(sides):
-                        load = side.ask(scenario.load, files)
-                        found = results[scenario.name][side.mode][side.gateway]
-                        wanted = seconds if number else WARM_UP_SECONDS
-                        wrong = _measure(side, scenario, load, wanted, found if number else Found())
-                        faults += [
-                            f"{scenario.name} {side.gateway} {side.mode}: {one}" for one in wrong
-                        ]
-                print(f"round {number} of {rounds}", file=sys.stderr, flush=True)
+            servers = [side.server for side in sides]
+            for number, scenario, side in _plan(scenarios, sides, rounds):
+                load = side.ask(scenario.load, files)
+                with awake(side.server, among=servers):
+                    wanted = seconds if number else WARM_UP_SECONDS
+                    measured = side.rig.measure(load, seconds=wanted, proxy=side.server)
+                if number:
+                    results[scenario.name][side.mode][side.gateway].add(measured, load)
+                said = f"{scenario.name} {side.gateway} {side.mode}"
+                faults += [f"{said}: {fault}" for fault in find_faults(measured.report, load)]
     return results, faults
 
 
-def _measure(
-    side: _Side, scenario: Scenario, load: Load, seconds: float, found: Found
-) -> list[str]:
-    """Add one run to `found`; return what was wrong."""
-    measured = side.rig.measure(load, seconds=seconds, proxy=side.server)
-    report = measured.report
-    units = report["events"] if load.stream else report["ok"]
-    found.cpu_us.append(measured.proxy_seconds * 1e6 / max(1, units))
-    found.per_second.append(report["events_per_s" if load.stream else "rps"])
-    if scenario.load.gap_us:
-        found.late_p99_ms.append(report["gap_late_us"]["p99"] / 1000)
-    return find_faults(report, load)
+def _plan(
+    scenarios: list[Scenario], sides: list[_Side], rounds: int
+) -> Iterator[tuple[int, Scenario, _Side]]:
+    """Yield what is measured in turn, with the number of its round; round 0 warms up."""
+    for number in range(rounds + 1):
+        for scenario in scenarios:
+            for side in sides if number % 2 else reversed(sides):
+                yield number, scenario, side
+        print(f"round {number} of {rounds}", file=sys.stderr, flush=True)
 
 
 # -- the table
@@ -306,17 +288,10 @@ def table(results: Results) -> str:
     rows = []
     for scenario, modes in results.items():
         for mode, found in modes.items():
-            cpu = {name: statistics.median(one.cpu_us) for name, one in found.items()}
-            plain = statistics.median(modes["plain"][ours].cpu_us)
-            rows.append(
-                [
-                    f"{scenario}, {mode}",
-                    *(ranged(one.cpu_us) for one in found.values()),
-                    *(f"{cpu[ours] / cpu[name]:.2f}" for name in others),
-                    f"{cpu[ours] / plain:.2f}",
-                    *(ranged(one.late_p99_ms, ".2f") for one in found.values()),
-                ]
-            )
+            ratios = [found[ours].ratio_to(found[name]) for name in others]
+            ratios.append(found[ours].ratio_to(modes[MODES[0]][ours]))
+            cpu, late = [one.cpu for one in found.values()], [one.late for one in found.values()]
+            rows.append([f"{scenario}, {mode}", *cpu, *ratios, *late])
     return markdown(header, rows)
 
 

@@ -9,7 +9,6 @@ import pytest
 from bench.http2 import (
     ROWS,
     VERSIONS,
-    Found,
     Row,
     _read_h2load,
     measure_h2load,
@@ -18,6 +17,7 @@ from bench.http2 import (
 )
 from bench.processes import Running, plan_cores
 from bench.rig import Load, Rig, open_rig
+from bench.samples import Samples
 
 SMALL = Load("chat", "mock-e5-d1000", stream=True, connections=20, expect=5, gap_us=1000)
 
@@ -73,7 +73,7 @@ def test_what_h2load_counts_is_read() -> None:
 
 
 def test_what_was_not_measured_has_no_ratio() -> None:
-    results = {"many": {"HTTP/1.1": Found(), "HTTP/2": Found([5.0], [10.0], [1.0])}}
+    results = {"many": {"HTTP/1.1": Samples(), "HTTP/2": Samples([5.0], [10.0], [1.0])}}
     row = table(results).splitlines()[2]
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells == ["many", "-", "5.0", "-", "-", "10", "-", "1.00"]

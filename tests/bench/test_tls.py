@@ -12,10 +12,10 @@ import pytest
 
 from bench.processes import Running, StartError, build, plan_cores, running
 from bench.rig import Load, Rig, find_faults
+from bench.samples import Samples
 from bench.tls import (
     MODES,
     Certificates,
-    Found,
     main,
     make_certificates,
     measure_tls,
@@ -153,8 +153,8 @@ def test_a_proxy_that_answers_wrongly_is_found() -> None:
 
 
 def test_the_table_tells_ratios() -> None:
-    def found(*cpu: float) -> Found:
-        return Found(list(cpu), [1.0], [])
+    def found(*cpu: float) -> Samples:
+        return Samples(list(cpu), [1.0], [])
 
     results = {"S1": {"plain": {"a": found(10, 20, 90), "b": found(10)}}}
     row = table(results).splitlines()[2]
