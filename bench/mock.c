@@ -78,7 +78,7 @@ static int epoll_fd;
 static struct connection *dead_connections;
 
 static struct {
-    uint64_t requests;
+    uint64_t requests; /* that were not GET */
     uint64_t events;
     uint64_t open;
     uint64_t streams;
@@ -392,7 +392,6 @@ static void hash_request(const char *body, size_t size) {
 
 /* Answer one whole request. The head ends in NUL, the body does not. */
 static void answer(struct connection *c, const char *head, const char *body, size_t body_bytes) {
-    stats.requests++;
     const char *path = strchr(head, ' ');
     const char *path_end = path ? strchr(path + 1, ' ') : NULL;
     if (!path_end) {
@@ -404,6 +403,7 @@ static void answer(struct connection *c, const char *head, const char *body, siz
         answer_get(c, path);
         return;
     }
+    stats.requests++;
     size_t path_bytes = (size_t)(path_end - path);
     c->dialect = find_dialect(path, path_bytes);
     c->options = find_options(head, path, path_end, body, body_bytes);

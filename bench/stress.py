@@ -53,6 +53,9 @@ _LOADS = {scenario.name: scenario.load for scenario in SCENARIOS}
 
 MIB = 2**20
 
+PATIENCE_SECONDS = 20.0
+"""Longest wait until all streams are open."""
+
 
 # -- what the scenes share
 
@@ -91,12 +94,12 @@ def _stats(rig: Rig) -> dict[str, Any]:
     return found
 
 
-def _all_open(rig: Rig, streams: int) -> bool:
-    """Wait until the mock writes so many streams; False when that does not come."""
-    end = time.monotonic() + 20
-    while (there := rig.open_streams()) != streams and time.monotonic() < end:
+def _wait_until_asked(rig: Rig, before: int, streams: int) -> list[str]:
+    """Wait until the mock was asked `streams` times more than `before`; return what was wrong."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while (asked := _stats(rig)["requests"] - before) < streams and time.monotonic() < end:
         time.sleep(0.005)
-    return there == streams
+    return [] if asked >= streams else [f"{asked} of {streams} streams were opened"]
 
 
 # -- slow readers
@@ -113,13 +116,13 @@ def measure_slow_readers(
     load = _LOADS["S3lo"]
     model = f"mock-e{events}-d0"
     alone = rig.measure(load, seconds=seconds, proxy=proxy)
-    before, written = pss_bytes(proxy.pid), _stats(rig)["events"]
+    before, stats = pss_bytes(proxy.pid), _stats(rig)
     with reading_slowly(proxy.port, model, readers) as slow:
-        _all_open(rig, readers)
+        faults = _wait_until_asked(rig, stats["requests"], readers)
         beside = rig.measure(load, seconds=seconds, proxy=proxy)
         held = pss_bytes(proxy.pid)
-        written = _stats(rig)["events"] - written - beside.report["events"]
-    faults = [
+        written = _stats(rig)["events"] - stats["events"] - beside.report["events"]
+    faults += [
         f"others, {when}: {fault}"
         for when, one in (("alone", alone), ("beside", beside))
         for fault in find_faults(one.report, load)
@@ -229,11 +232,12 @@ def measure_long(rig: Rig, proxy: Running, *, seconds: float = 1800.0, streams: 
         gap_us=100_000, ramp_ms=500,
     )  # fmt: skip
     wanted = _upstream_hash(rig, replace(load, model=f"mock-e{events}-d0"))
+    before = _stats(rig)["requests"]
     process = rig.start_load(
         load, proxy.port, "--requests", str(streams), "--timeout", str(seconds + 60)
     )
     try:
-        faults = [] if _all_open(rig, streams) else ["not all streams were opened"]
+        faults = _wait_until_asked(rig, before, streams)
         samples: list[tuple[int, float]] = []
         for at in range(1, 11):  # at 5 %, 15 %, and so on
             time.sleep(seconds * (0.05 if at == 1 else 0.1))
@@ -263,7 +267,7 @@ def measure_long(rig: Rig, proxy: Running, *, seconds: float = 1800.0, streams: 
 # -- a shutdown
 
 
-def measure_drain(rig: Rig, *, streams: int = 200, seconds: float = 2.0) -> Scene:
+def measure_drain(rig: Rig, *, streams: int = 200, seconds: float = 3.0) -> Scene:
     """Send SIGTERM to a proxy with open streams: each has to come to its end, then the proxy's."""
     figures: dict[str, float] = {}
     faults: list[str] = []
@@ -273,9 +277,13 @@ def measure_drain(rig: Rig, *, streams: int = 200, seconds: float = 2.0) -> Scen
     over_http2 = replace(load, connections=2, options=("--http2", str(streams // 2)))
     for said, asked in (("HTTP/1.1", load), ("HTTP/2", over_http2)):
         with rig.proxy() as proxy:
+            before = _stats(rig)["requests"]
             process = rig.start_load(asked, proxy.port, "--requests", str(streams))
             try:
-                wrong = [] if _all_open(rig, streams) else ["not all streams were opened"]
+                wrong = _wait_until_asked(rig, before, streams)
+                there = rig.open_streams()  # where the machine is busy, some have ended
+                if not there:
+                    wrong.append("all streams had ended before SIGTERM")
                 os.kill(proxy.pid, signal.SIGTERM)
                 began = time.monotonic()
                 report = json.loads(process.communicate(timeout=60)[0])
@@ -292,6 +300,7 @@ def measure_drain(rig: Rig, *, streams: int = 200, seconds: float = 2.0) -> Scen
         if ended is None or ended.si_status:
             wrong.append(f"the proxy ended with {ended and ended.si_status}")
         faults += [f"{said}: {fault}" for fault in wrong]
+        figures[f"{said}: streams open at SIGTERM"] = there
         figures[f"{said}: streams whole"] = report["ok"]
         figures[f"{said}: seconds from SIGTERM to the last stream's end"] = told
         figures[f"{said}: seconds from there to the exit"] = gone - told

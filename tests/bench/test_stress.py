@@ -149,7 +149,7 @@ def test_a_long_stream(rig: Rig, proxy: Running) -> None:
 
 
 def test_a_drain(rig: Rig) -> None:
-    figures, faults = measure_drain(rig, streams=20, seconds=1.0)
+    figures, faults = measure_drain(rig, streams=20, seconds=2.0)
     assert faults == []
     assert figures["HTTP/1.1: streams whole"] == figures["HTTP/2: streams whole"] == 20
 
