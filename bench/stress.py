@@ -8,21 +8,23 @@ content has to be the upstream's own, its hash is held against what came without
 import argparse
 import json
 import os
-import shlex
 import signal
 import sys
 import tempfile
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from bench.processes import (
     Cores,
     Running,
     StartError,
+    awake,
     cpu_seconds,
     on_cores,
     plan_cores,
@@ -30,6 +32,7 @@ from bench.processes import (
     raise_file_limit,
 )
 from bench.rig import DEFAULT_PROXY, Load, Rig, find_faults, open_rig
+from bench.samples import Samples
 from bench.scenarios import SCENARIOS
 from bench.slow import SlowReader, content_of, digest, reading_slowly
 from bench.tables import markdown
@@ -52,6 +55,9 @@ Scene = tuple[dict[str, float], list[str]]
 _LOADS = {scenario.name: scenario.load for scenario in SCENARIOS}
 
 MIB = 2**20
+
+ROUNDS = 3
+"""How often workers are compared."""
 
 PATIENCE_SECONDS = 20.0
 """Longest wait until all streams are open."""
@@ -313,25 +319,30 @@ def measure_drain(rig: Rig, *, streams: int = 200, seconds: float = 3.0) -> Scen
 def measure_workers(
     rig: Rig, command: str, *, counts: tuple[int, ...] = (1, 2), seconds: float = 3.0
 ) -> Scene:
-    """Send S1 to one worker and to several, which may use every core, as the rig does."""
+    """Send S1 to one worker and to several in turns; they may use every core, as the rig does."""
     every = rig.cores.proxy | rig.cores.mock | rig.cores.load
     cores = Cores(every, rig.cores.mock, rig.cores.load)
     load = _LOADS["S1"]
+    found = {count: Samples() for count in counts}
     figures: dict[str, float] = {}
     faults: list[str] = []
-    for count in counts:
-        wide = Rig(rig.mock, cores, f"{command} --workers {shlex.quote(str(count))}")
-        with wide.proxy() as proxy:
-            wide.measure(load, seconds=0.5, proxy=proxy)
-            measured = wide.measure(load, seconds=seconds, proxy=proxy)
-            memory = pss_bytes(proxy.pid)
-        report = measured.report
-        said = f"{count} workers" if count > 1 else "1 worker"
-        faults += [f"{said}: {fault}" for fault in find_faults(report, load)]
-        figures[f"{said}: requests per second"] = report["rps"]
-        figures[f"{said}: CPU us per request"] = measured.proxy_seconds * 1e6 / max(1, report["ok"])
-        figures[f"{said}: cores used"] = measured.proxy_seconds / report["elapsed_s"]
-        figures[f"{said}: memory, MiB"] = memory / MIB
+    with ExitStack() as stack:
+        proxies: dict[int, Running] = {}
+        for count in counts:
+            wide = Rig(rig.mock, cores, f"{command} --workers {count}")
+            proxies[count] = stack.enter_context(wide.proxy())
+        for number in range(ROUNDS + 1):  # round 0 warms up
+            for count, proxy in proxies.items():
+                with awake(proxy, among=[*proxies.values()]):
+                    measured = rig.measure(load, seconds=seconds if number else 0.5, proxy=proxy)
+                if number:
+                    found[count].add(measured, load)
+                faults += [f"{count}: {fault}" for fault in find_faults(measured.report, load)]
+        memory = {count: pss_bytes(proxy.pid) / MIB for count, proxy in proxies.items()}
+    for count, samples in found.items():
+        figures[f"{count}: requests per second"] = median(samples.per_second)
+        figures[f"{count}: CPU us per request"] = median(samples.cpu_us)
+        figures[f"{count}: memory, MiB"] = memory[count]
     return figures, faults
 
 
