@@ -277,8 +277,8 @@ def measure_drain(rig: Rig, *, streams: int = 200, seconds: float = 3.0) -> Scen
     """Send SIGTERM to a proxy with open streams: each has to come to its end, then the proxy's."""
     figures: dict[str, float] = {}
     faults: list[str] = []
-    events = int(seconds * 100)
-    load = Load("chat", f"mock-e{events}-d10000", stream=True, connections=streams, expect=events)
+    events = int(seconds * 20)
+    load = Load("chat", f"mock-e{events}-d50000", stream=True, connections=streams, expect=events)
     wanted = _upstream_hash(rig, replace(load, model=f"mock-e{events}-d0"))
     over_http2 = replace(load, connections=2, options=("--http2", str(streams // 2)))
     for said, asked in (("HTTP/1.1", load), ("HTTP/2", over_http2)):
