@@ -121,8 +121,18 @@ def _colour(frame: str) -> str:
     """Return a colour of the frame's own: red to yellow for ours, grey for what we stand on."""
     seed = zlib.crc32(frame.encode())
     if _module(frame).startswith("rawproxy/"):
-        return f"hsl({seed % 45}, 85%, {58 + seed // 64 % 12}%)"
-    return f"hsl(210, 15%, {70 + seed % 15}%)"
+        return f"#ff{0x88 + seed % 0x58:02x}{0x40 + seed // 0x80 % 0x30:02x}"
+    return "#" + f"{0xB8 + seed % 0x20:02x}" * 3
+
+
+def _crown(stacks: Stacks) -> Stacks:
+    """Return the stacks without the frames that all of them begin with, but the last of these."""
+    low, high = min(stacks), max(stacks)
+    same = 0
+    while same < min(len(low), len(high)) and low[same] == high[same]:
+        same += 1
+    trunk = max(0, same - 1)
+    return Counter({stack[trunk:]: count for stack, count in stacks.items()})
 
 
 def _boxes(
@@ -137,9 +147,12 @@ def _boxes(
 
 
 def draw(stacks: Stacks, title: str) -> str:
-    """Return an SVG: the outermost function at the bottom, width is time, order is alphabetical."""
+    """Return an SVG: callers below, width is time, order is alphabetical.
+
+    It begins with the last frame that is in every stack.
+    """
     total = stacks.total()
-    boxes = list(_boxes(_tree(stacks), 0.0, 0, total))
+    boxes = list(_boxes(_tree(_crown(stacks)), 0.0, 0, total))
     height = TOP + ROW * (1 + max((depth for _, depth, _, _ in boxes), default=0)) + ROW // 2
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}">',
@@ -202,7 +215,7 @@ def measure_flame(
         rig.measure(scenario.load, seconds=WARM_UP_SECONDS, proxy=proxy)
         raw = Path(folder, "raw")
         command = [
-            spy, "record", "--pid", str(proxy.pid), "--subprocesses", "--function",
+            spy, "record", "--pid", str(proxy.pid), "--function",
             "--rate", str(RATE), "--duration", f"{seconds:.0f}",
             "--format", "raw", "--output", str(raw),
         ]  # fmt: skip

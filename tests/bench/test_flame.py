@@ -49,6 +49,14 @@ def test_the_picture_has_a_box_for_each_frame_as_wide_as_its_time() -> None:
     assert "S1 <&>" in [text.text for text in root.iter(f"{space}text")]
 
 
+def test_the_picture_begins_where_the_stacks_part() -> None:
+    trunk = "start (a.py:1);run (a.py:2);turn (a.py:3)"
+    picture = draw(read_stacks(f"{trunk};f (b.py:1) 5\n{trunk};g (b.py:2) 5\n{trunk} 1\n"), "x")
+    assert "turn" in picture
+    assert "run" not in picture
+    assert "start" not in picture
+
+
 def test_what_nobody_could_see_is_not_drawn() -> None:
     assert "rare" not in draw(read_stacks("often (a.py:1) 1000\nrare (a.py:2) 1\n"), "x")
 
