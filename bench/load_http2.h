@@ -282,7 +282,10 @@ static int on_headers(struct http2 *h, uint32_t id, int flags) {
         while (p < end && (*p & 0xe0) == 0x20) /* the size of a table: at most 30 is one byte */
             p++;
         if (p >= end || *p != STATUS_200) {
-            note_error(ERROR_STATUS, "HTTP/2: a status that is not 200");
+            note_error(ERROR_STATUS, "HTTP/2: a status that is not 200, in a block that begins with "
+                       "%02x%02x%02x%02x%02x%02x", p < end ? p[0] : 0, p + 1 < end ? p[1] : 0,
+                       p + 2 < end ? p[2] : 0, p + 3 < end ? p[3] : 0, p + 4 < end ? p[4] : 0,
+                       p + 5 < end ? p[5] : 0);
             end_stream(h, s, may_try_again());
             return 0;
         }
@@ -332,6 +335,16 @@ static int on_reset(struct http2 *h, uint32_t id) {
     return 0;
 }
 
+static int on_goaway(struct http2 *h) {
+    h->going_away = 1;
+    uint32_t code = h->payload_bytes >= 8 ? read_u32(h->payload + 4) : 0;
+    if (!code)
+        return 0;
+    note_error(ERROR_INCOMPLETE, "HTTP/2: GOAWAY with %u: %.*s", code,
+               (int)(h->payload_bytes - 8), (const char *)h->payload + 8);
+    return -1;
+}
+
 /* A whole frame that is not DATA. Returns -1 when the connection cannot be used any longer. */
 static int on_frame(struct http2 *h, int type, int flags, uint32_t id) {
     switch (type) {
@@ -348,8 +361,7 @@ static int on_frame(struct http2 *h, int type, int flags, uint32_t id) {
             put_frame(h, PING, FLAG_ACK, 0, h->payload, h->payload_bytes);
         return 0;
     case GOAWAY:
-        h->going_away = 1;
-        return h->payload_bytes >= 8 && read_u32(h->payload + 4) ? broken("GOAWAY") : 0;
+        return on_goaway(h);
     case WINDOW_UPDATE:
         return on_window_update(h, id);
     default:
