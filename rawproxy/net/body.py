@@ -14,11 +14,14 @@ from rawproxy.gateway.room import Share
 __all__ = ["collect"]
 
 
-async def collect(receive: Callable[[], Awaitable[bytes]], limits: Limits, share: Share) -> bytes:
+async def collect(
+    receive: Callable[[float], Awaitable[bytes]], limits: Limits, share: Share
+) -> bytes:
     """Return the whole body.
 
     Args:
-        receive: returns what came next of the body; b"" at its end.
+        receive: returns what came next of the body; b"" at its end. It is told how long to wait for
+            that, on trio's clock; trio.TooSlowError: nothing came until then.
         limits: `body_seconds` is how long one call of `receive` may take, and `body_rate` what the body
             has to average after the first of them.
         share: of the room for all bodies; takes each piece before it is kept.
@@ -31,10 +34,11 @@ async def collect(receive: Callable[[], Awaitable[bytes]], limits: Limits, share
     gap, rate = limits.body_seconds, limits.body_rate
     began = trio.current_time()
     while True:
-        with trio.move_on_after(gap) as scope:
-            data = await receive()
-        if scope.cancelled_caught:
-            raise HttpError(f"nothing of the request body came for {gap:g} s", status=408)
+        try:
+            data = await receive(trio.current_time() + gap)
+        except trio.TooSlowError:
+            message = f"nothing of the request body came for {gap:g} s"
+            raise HttpError(message, status=408) from None
         if not data:
             return bytes(body)
         share.take(len(data))

@@ -88,6 +88,7 @@ class Conn:
         self._sock = sock
         self._fd = sock.fileno()
         self._pump = pump
+        self._hurried: trio.CancelScope | None = None
         self._tls: Tls | None = None
         self._pending = b""
         self._early = b""  # what `receive` gives before it reads on
@@ -148,18 +149,20 @@ class Conn:
         """Return what `receive` gives, once it gives anything but None."""
         if (pump := self._pump) is not None and pump.moves:
             return await pump.receive(self._fd, receive, until)
+        data: bytes | None = None
         with trio.CancelScope(deadline=until) as self._hurried:
-            while True:
+            while data is None:
                 await trio.lowlevel.wait_readable(self._sock)
-                if (data := receive()) is not None:
-                    return data
-        raise trio.TooSlowError
+                data = receive()
+        if data is None and (data := receive()) is None:  # what is there by now came in time
+            raise trio.TooSlowError
+        return data
 
     def hurry(self, until: float) -> None:
-        """Let the `receive` that waits, which had some limit, wait until then at most."""
+        """Let the `receive` that waits do so until then; where none does, nothing happens."""
         if (pump := self._pump) is not None and pump.moves:
             pump.hurry(self._fd, until)
-        else:
+        elif self._hurried is not None:
             self._hurried.deadline = until
 
     @property

@@ -247,15 +247,15 @@ class Downstream:
             message = f"no whole request head within {seconds:g} s"
             raise HttpError(message, status=408) from None
 
-    async def _piece(self) -> bytes:
-        """Return the next bytes of the body; b"" at its end."""
+    async def _piece(self, until: float) -> bytes:
+        """Return the next bytes of the body; b"" at its end. trio.TooSlowError: not by then."""
         while True:
             ended = self._ended()
             data = b"".join(event.data for event in self._events if isinstance(event, Body))
             self._events = self._events[-1:] if ended else []
             if data or ended:
                 return data
-            if not await self._more():
+            if not await self._more(until):
                 raise HttpError("the connection ended inside a request body")
 
     def _ended(self) -> bool:

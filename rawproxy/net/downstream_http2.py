@@ -7,6 +7,7 @@ how its bytes share the connection is `mux`'s.
 import logging
 import math
 from collections.abc import Callable
+from contextlib import suppress
 
 import trio
 
@@ -91,7 +92,8 @@ class Http2Downstream:
         )
         self._mux = Mux(conn, self._wire, self._begin, limits.write_seconds)
         self._reading = trio.CancelScope()
-        self._partial_since: float | None = None
+        self._debt: int | None = None  # the frame that has begun and is not whole
+        self._debt_since = 0.0
         self._idle_since: float | None = None
         self._streams: trio.Nursery | None = None
 
@@ -118,11 +120,10 @@ class Http2Downstream:
 
     async def _read(self) -> None:
         """Read until the client has left, broke the protocol, took too long, or nothing is left to do."""
-        self._rearm()
-        with self._reading:
+        with self._reading, suppress(trio.TooSlowError):
             try:
-                while not self._wire.done and await self._mux.read():
-                    self._rearm()
+                while not self._wire.done and await self._mux.read(self._until()):
+                    pass
             except (OSError, WireError) as error:
                 _log.debug("an HTTP/2 connection ended: %s", error)
                 return
@@ -138,17 +139,24 @@ class Http2Downstream:
             self._reading.cancel()
 
     def _rearm(self) -> None:
-        """Set how long the client may let us wait from now on."""
+        """Set how long the read that waits may do so from now on."""
+        self.conn.hurry(self._until())
+        if self._wire.done:
+            self._reading.cancel()
+
+    def _until(self) -> float:
+        """Return how long the client may let us wait."""
         now, limits = trio.current_time(), self._limits
-        deadline = math.inf
-        self._partial_since = (self._partial_since or now) if self._wire.partial else None
-        if self._partial_since is not None:
-            deadline = self._partial_since + limits.head_seconds
+        until = math.inf
+        if self._wire.unfinished != self._debt:
+            self._debt, self._debt_since = self._wire.unfinished, now
+        if self._debt is not None:
+            until = self._debt_since + limits.head_seconds
         self._idle_since = None if self._mux.lanes else (self._idle_since or now)
         if self._idle_since is not None:
             patience = GOODBYE_SECONDS if self._wire.draining else limits.idle_seconds
-            deadline = min(deadline, self._idle_since + patience)
-        self._reading.deadline = now if self._wire.done else deadline
+            until = min(until, self._idle_since + patience)
+        return until
 
     # -- streams
 

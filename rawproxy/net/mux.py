@@ -6,6 +6,7 @@ its reader comes back for more, and what the peer has no window for waits in its
 exchange waits for it.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -97,7 +98,7 @@ class Lane:
 
     # -- what comes
 
-    async def receive(self) -> bytes:
+    async def receive(self, until: float = math.inf) -> bytes:
         """Return the bytes of the body that came; b"" at its end.
 
         To ask again is to have used what was returned before: only then the peer may send as much anew.
@@ -105,10 +106,12 @@ class Lane:
         Raises:
             LaneReset: it will not become whole.
             HttpError: the wire refused the request.
+            trio.TooSlowError: nothing came until then.
         """
         self.used()
         while (data := self.receive_now()) is None:
-            await self._news.park()
+            with trio.fail_at(until):
+                await self._news.park()
         return data
 
     def receive_now(self) -> bytes | None:
@@ -281,13 +284,14 @@ class Mux:
         for lane in tuple(self.lanes.values()):
             lane.lose(LOST)
 
-    async def read(self) -> bool:
+    async def read(self, until: float = math.inf) -> bool:
         """Read once and hand out what came; False at the end of the bytes.
 
         Raises:
             OSError, WireError: the connection broke; what the peer should know has been sent.
+            trio.TooSlowError: nothing came until then.
         """
-        data = await self.conn.receive()
+        data = await self.conn.receive(until)
         if not data:
             return False
         self.heard_at = trio.current_time()

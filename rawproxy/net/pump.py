@@ -136,7 +136,9 @@ class Pump:
         return data
 
     def hurry(self, fd: int, until: float) -> None:
-        """Change how long a `receive` may take that is waiting."""
+        """Change how long a `receive` that waits may do so; where none does, nothing happens."""
+        if not isinstance(self._takers.get(fd), _Wait):
+            return
         self._until[fd] = until
         if until < self._alarm.deadline:
             self._alarm.deadline = until
@@ -154,8 +156,10 @@ class Pump:
             now = trio.current_time()
             for fd in [fd for fd, until in self._until.items() if until <= now]:
                 wait = self._takers.get(fd)
-                assert isinstance(wait, _Wait)
-                wait.end(outcome.Error(trio.TooSlowError()))
+                if isinstance(wait, _Wait):
+                    wait()  # what is there by now came in time: it is us who are late
+                    if self._takers.get(fd) is wait:
+                        wait.end(outcome.Error(trio.TooSlowError()))
             soonest = min(self._until.values(), default=math.inf)
             self._alarm = trio.CancelScope(deadline=max(soonest, now + COARSE_SECONDS))
 

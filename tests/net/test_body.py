@@ -17,13 +17,14 @@ from tests.net.world import CHAT, MESSAGES, PATH, call, message_of, reply_body, 
 LIMITS = Limits(body_seconds=10, body_rate=100, bodies_bytes=1000)
 
 
-def pieces(*given: tuple[float, int]) -> Callable[[], Awaitable[bytes]]:
+def pieces(*given: tuple[float, int]) -> Callable[[float], Awaitable[bytes]]:
     """Pieces of a body: seconds to wait, and bytes."""
     left = iter(given)
 
-    async def receive() -> bytes:
+    async def receive(until: float) -> bytes:
         seconds, size = next(left, (0, 0))
-        await trio.sleep(seconds)
+        with trio.fail_at(until):
+            await trio.sleep(seconds)
         return b"x" * size
 
     return receive

@@ -279,6 +279,25 @@ async def test_a_slow_body_is_cut(autojump_clock: MockClock) -> None:
         await link.aclose()
 
 
+async def test_a_long_body_is_not_cut_for_ending_inside_frames(autojump_clock: MockClock) -> None:
+    """Reads of one that is sent without a pause hardly ever end between two frames."""
+    async with world(good()) as here:
+        link = await Http2Client.connect(here.url)
+        number = await link.begin("POST", PATH[CHAT])
+        body = call(CHAT, padding="x" * 20000)
+        for at in range(0, len(body), 1000):
+            link.state.send_data(number, body[at : at + 1000])
+        link.state.end_stream(number)
+        sent = link.state.data_to_send()
+        await link.stream.send_all(sent[:500])
+        for at in range(500, len(sent), 1009):  # a frame's size: each write ends inside of one
+            await trio.sleep(1)
+            await link.stream.send_all(sent[at : at + 1009])
+        got = await link.response(number)
+        assert got.status == 200
+        await link.aclose()
+
+
 async def test_a_slow_head_is_cut(autojump_clock: MockClock) -> None:
     async with world(good()) as here:
         link = await Http2Client.connect(here.url)

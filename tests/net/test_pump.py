@@ -294,3 +294,22 @@ async def test_many_limits_end_together(autojump_clock: object) -> None:
                 nursery.start_soon(wait, pump, 1 + number / 1000)
         assert len(set(ended)) <= 4
         assert not len(pump)
+
+
+@pytest.mark.parametrize("moves", [True, False])
+async def test_what_came_in_time_is_not_late_because_we_are(*, moves: bool) -> None:
+    """A process that is busy for longer than the limit has not been kept waiting."""
+    async with pumping(moves=moves) as (_, conn, there), trio.open_nursery() as nursery:
+        got: list[bytes] = []
+
+        async def read() -> None:
+            got.append(await conn.receive(trio.current_time() + 0.05))
+
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()
+        began = trio.current_time()
+        there.send(b"x")
+        while trio.current_time() < began + 0.06:
+            pass  # busy
+        await settle()
+        assert got == [b"x"]

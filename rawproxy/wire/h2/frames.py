@@ -100,11 +100,12 @@ class Guard:
         self._block: list[bytes] = []
         self._size = 0  # bytes of the block
         self._empties = 0  # frames in a row that brought nothing of the block
+        self._whole = 0  # frames and header blocks so far
 
     @property
-    def partial(self) -> bool:
-        """Whether a frame, a header block or the preface has begun and is not whole."""
-        return bool(self._held) or self._first is not None
+    def unfinished(self) -> int | None:
+        """Which frame, header block or preface has begun and is not whole, by its place; None: none."""
+        return self._whole if self._held or self._first is not None else None
 
     def cut(self, data: bytes) -> Iterator[Frame]:
         """Yield the frames that `data` completes. It has to be drained before the next call.
@@ -133,6 +134,7 @@ class Guard:
             at = start + length
             frame = self._read(kind, flags, stream, data[start:at])
             if frame is not None:
+                self._whole += 1
                 yield frame
         self._held += data[at:]
 

@@ -111,9 +111,9 @@ class Side(ABC):
         return self._failure is not None or (self.goaway is not None and not self._streams)
 
     @property
-    def partial(self) -> bool:
-        """Whether a frame or a header block has begun and is not whole: the peer is in debt."""
-        return self._guard.partial
+    def unfinished(self) -> int | None:
+        """Which frame or header block has begun and is not whole, by its place: the peer is in debt."""
+        return self._guard.unfinished
 
     @property
     def waiting_for_pong(self) -> float | None:

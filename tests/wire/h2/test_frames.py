@@ -152,24 +152,37 @@ def test_no_more_is_held_than_a_frame(size: int) -> None:
     guard = begun()
     sent = data(1, bytes(16384))[:size]
     assert list(guard.cut(sent)) == []
-    assert guard.partial is (size > 0)
+    assert (guard.unfinished is not None) is (size > 0)
 
 
 def test_a_block_that_is_not_whole_is_partial() -> None:
     guard = begun()
     first, last = parts(1, GET, 1)
     assert list(guard.cut(first)) == []
-    assert guard.partial
+    assert guard.unfinished is not None
     assert len(list(guard.cut(last))) == 1
-    assert not guard.partial
+    assert guard.unfinished is None
+
+
+def test_what_is_not_whole_has_a_place() -> None:
+    """So that a peer whose reads all end inside a frame is not taken for one that never ends one."""
+    guard = begun()
+    frame = data(1, b"x" * 100)
+    seen = []
+    for piece in (frame[:50], frame[50:] + frame[:50], frame[50:90], frame[90:]):
+        list(guard.cut(piece))
+        seen.append(guard.unfinished)
+    assert seen[0] is not None
+    assert seen[1] == seen[2] == seen[0] + 1
+    assert seen[3] is None
 
 
 def test_the_preface_comes_first() -> None:
     guard = Guard(1000, PREFACE)
-    assert not guard.partial
+    assert guard.unfinished is None
     for at in range(len(PREFACE)):
         assert list(guard.cut(PREFACE[at : at + 1])) == []
-        assert guard.partial is (at < len(PREFACE) - 1)
+        assert (guard.unfinished is not None) is (at < len(PREFACE) - 1)
     assert len(list(guard.cut(setting() + get()))) == 2
 
 

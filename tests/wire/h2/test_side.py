@@ -694,10 +694,10 @@ def test_what_is_half_is_partial() -> None:
     first, last = parts(1, GET, 1)
     body = data(1, b"hello")
     sides += [(first, True), (last, False), (body[:9], True), (body[9:12], True)]
-    assert not peer.side.partial
+    assert peer.side.unfinished is None
     for piece, partial in sides:
         peer.side.feed(piece, 0.0)
-        assert peer.side.partial == partial
+        assert (peer.side.unfinished is not None) is partial
 
 
 def test_streams_are_open_until_both_ends_are_done() -> None:
