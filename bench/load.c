@@ -30,6 +30,7 @@
  *   total    request sent to the end of the reply; good replies only
  *   transit  a content event's arrival minus the time that the mock wrote into it
  *   gap_late how much longer than --delay-us after the previous event an event arrived
+ *   hash     of the first good reply's body, stamps left out; hash_other: good replies that differ
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -47,6 +48,7 @@
 
 #include "common.h"
 #include "load_frames.h"
+#include "load_hash.h"
 #include "load_histogram.h"
 #include "load_request.h"
 #include "load_settings.h"
@@ -89,6 +91,7 @@ struct connection {
     uint64_t stamp;
     int out_of_order;
     struct frames frames;
+    struct content_hash hash;
 };
 
 static const struct kind *kind;
@@ -104,6 +107,8 @@ static uint64_t events;
 static uint64_t frames;
 static uint64_t bytes;
 static uint64_t reads;
+static uint64_t hash;       /* of the first good reply */
+static uint64_t hash_other; /* good replies with another one */
 static uint64_t errors[ERRORS];
 static char first_error[400];
 static struct histogram ttfb, ttft, total, transit, gap_late;
@@ -187,6 +192,7 @@ static void send_request(struct connection *c) {
     c->last_stamp = 0;
     c->out_of_order = 0;
     c->frames = (struct frames){0};
+    c->hash = (struct content_hash){.value = FNV_OFFSET};
     c->sent_us = now_us();
     send_rest(c);
 }
@@ -237,6 +243,9 @@ static void end_reply(struct connection *c) {
         note_error(ERROR_INCOMPLETE, "%s (%ld events, %" PRIu64 " bytes)", fault, c->events,
                    c->body_bytes);
     } else {
+        if (!good)
+            hash = c->hash.value;
+        hash_other += c->hash.value != hash;
         good++;
         histogram_add(&total, (int64_t)(now_us() - c->sent_us));
     }
@@ -290,6 +299,7 @@ static void scan_body(struct connection *c, const char *data, size_t size, uint6
     if (size && !c->body_bytes)
         histogram_add(&ttfb, (int64_t)(now - c->sent_us));
     c->body_bytes += size;
+    hash_add(&c->hash, data, data + size);
     if (settings.stream) {
         scan_frames(&c->frames, data, data + size, kind->terminal_field, kind->terminal_value);
         scan_stamps(c, data, data + size, now);
@@ -482,6 +492,7 @@ static void print_report(double window, double elapsed, uint64_t good_in, uint64
            events, (double)events_in / window);
     printf("\"sse\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"reads\":%" PRIu64 ",", frames, bytes,
            reads);
+    printf("\"hash\":\"%016" PRIx64 "\",\"hash_other\":%" PRIu64 ",", hash, hash_other);
     histogram_print("ttfb_us", &ttfb);
     histogram_print("ttft_us", &ttft);
     histogram_print("total_us", &total);

@@ -8,11 +8,13 @@ import re
 import resource
 import shlex
 import shutil
+import signal
+import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +22,11 @@ __all__ = [
     "Cores",
     "Running",
     "StartError",
+    "awake",
     "build",
     "busy_seconds",
     "cpu_seconds",
+    "free_port",
     "on_cores",
     "plan_cores",
     "process_tree",
@@ -113,10 +117,23 @@ def build(name: str) -> Path:
 
 
 @contextmanager
-def running(command: Sequence[str | Path], cores: frozenset[int]) -> Iterator[Running]:
+def running(
+    command: Sequence[str | Path],
+    cores: frozenset[int],
+    *,
+    port: int | None = None,
+    environment: Mapping[str, str] | None = None,
+    start_seconds: float = START_SECONDS,
+) -> Iterator[Running]:
     """Run a server on `cores` until the block ends.
 
-    It has to say "listening on http://127.0.0.1:PORT" on stderr.
+    Args:
+        command: starts it.
+        cores: where it runs.
+        port: where it was told to listen; None: it says "listening on http://127.0.0.1:PORT" on
+            stderr.
+        environment: variables it has beside those of this process.
+        start_seconds: longest wait for it to listen.
 
     Raises:
         StartError: it ended, or stayed silent.
@@ -125,36 +142,73 @@ def running(command: Sequence[str | Path], cores: frozenset[int]) -> Iterator[Ru
         with on_cores(cores):
             # Its own session: a Ctrl-C reaches this process only, which then ends the others.
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, **(environment or {})},
             )
         try:
-            yield _wait_until_listening(process, log.fileno())
+            yield _wait_until_listening(process, log.fileno(), port, start_seconds)
         finally:
             _end(process)
 
 
-def _wait_until_listening(process: subprocess.Popen[bytes], log: int) -> Running:
+def free_port() -> int:
+    """Return a port of 127.0.0.1 on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+def _listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+def _wait_until_listening(
+    process: subprocess.Popen[bytes], log: int, port: int | None, seconds: float
+) -> Running:
     begin = time.monotonic()
-    while (passed := time.monotonic() - begin) < START_SECONDS:
-        written = os.pread(log, 65536, 0).decode(errors="replace")
-        if found := _LISTENING.search(written):
-            return Running(process.pid, int(found[1]), passed)
+    while (passed := time.monotonic() - begin) < seconds:
         if process.poll() is not None:
             break
+        if port is not None:
+            if _listens(port):
+                return Running(process.pid, port, passed)
+        elif found := _LISTENING.search(os.pread(log, 65536, 0).decode(errors="replace")):
+            return Running(process.pid, int(found[1]), passed)
         time.sleep(POLL_SECONDS)
     written = os.pread(log, 65536, 0).decode(errors="replace")
     raise StartError(f"did not start: {process.args!r}\n{written[-2000:]}")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    family = process_tree(process.pid)
-    process.terminate()
+@contextmanager
+def awake(running: Running, *, among: Sequence[Running]) -> Iterator[None]:
+    """Let `running` run, and none of the others of `among`, until the block ends; then none."""
+    for one in among:
+        _signal(one, signal.SIGCONT if one is running else signal.SIGSTOP)
     try:
+        yield
+    finally:
+        _signal(running, signal.SIGSTOP)
+
+
+def _signal(running: Running, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(running.pid, number)  # it leads a group of its own: see running()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGCONT)  # one that is stopped would not see the next one
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
         process.wait(END_SECONDS)
-    except subprocess.TimeoutExpired:
-        for pid in family:
-            os.kill(pid, 9)
-        process.wait()
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # its children too, which may outlive it
+    process.wait()
 
 
 def process_tree(root: int) -> list[int]:
