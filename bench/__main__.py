@@ -50,7 +50,7 @@ class Settings:
 
 
 FULL = Settings(rounds=3, seconds=2.5, trials=30, streams=(100, 1000, 5000, 9000), runs=1, starts=5)
-QUICK = Settings(rounds=2, seconds=1.0, trials=10, streams=(100, 1000), runs=1, starts=2)
+QUICK = Settings(rounds=2, seconds=1.0, trials=10, streams=(1000,), runs=1, starts=2)
 PEERS = replace(FULL, rounds=5)
 
 
