@@ -22,8 +22,8 @@ from bench.processes import StartError, on_cores, plan_cores, raise_file_limit
 from bench.report import describe_machine, now_text, save, summarise_scenarios
 from bench.rig import DEFAULT_PROXY, Rig, open_rig
 from bench.scenarios import DIRECT, SCENARIOS, Scenario, measure_scenarios
+from bench.sections import format_tables
 from bench.start import measure_imports, measure_starts
-from bench.tables import format_tables
 
 FOLDER = Path(__file__).parent
 

@@ -146,7 +146,7 @@ def _request(load: Load) -> bytes:
     fields = [
         "Host: 127.0.0.1",
         f"Authorization: Bearer {CALLER_KEY}",
-        *load.headers,
+        *load.options[1::2],  # a gateway's are header fields: `--header`, field, ...
         "Content-Type: application/json",
         f"Content-Length: {len(body)}",
     ]

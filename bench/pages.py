@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from bench.plots import draw_all
-from bench.tables import format_tables
+from bench.sections import format_tables
 
 __all__ = ["MARKS", "PAGE", "generated", "write_page"]
 

@@ -67,7 +67,10 @@ def proxy_config(port: int) -> str:
 
 @dataclass(frozen=True)
 class Load:
-    """What the load generator is asked to do; see load.c for the meaning of each option."""
+    """What the load generator is asked to do; see load.c for the meaning of each option.
+
+    `options` are more of them, as words.
+    """
 
     kind: str
     model: str
@@ -76,7 +79,7 @@ class Load:
     expect: int
     gap_us: int = 0
     ramp_ms: int = 0
-    headers: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
     @property
     def translated(self) -> bool:
@@ -95,7 +98,7 @@ class Load:
             "ramp-ms": self.ramp_ms,
         }
         words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
-        return words + [word for header in self.headers for word in ("--header", header)]
+        return [*words, *self.options]
 
 
 @dataclass(frozen=True)

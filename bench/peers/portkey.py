@@ -21,7 +21,8 @@ def adapt(load: Load, port: int) -> Load | None:
     if load.kind != "chat" or load.translated:
         return None
     upstream = f"x-portkey-custom-host: http://127.0.0.1:{port}/v1"
-    return replace(load, headers=(*load.headers, "x-portkey-provider: openai", upstream))
+    told = ("--header", "x-portkey-provider: openai", "--header", upstream)
+    return replace(load, options=(*load.options, *told))
 
 
 def find() -> Gateway:

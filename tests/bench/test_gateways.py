@@ -17,8 +17,8 @@ from bench.processes import StartError, awake, build, free_port, plan_cores, run
 from bench.report import summarise_scenarios
 from bench.rig import Load, Rig, open_rig
 from bench.scenarios import SCENARIOS, Scenario, measure_scenarios
+from bench.sections import format_tables
 from bench.start import measure_starts
-from bench.tables import format_tables
 
 BLOCKING = Scenario("S1", "", Load("chat", "mock-e0-z100", stream=False, connections=2, expect=100))
 STREAM = Scenario("S2", "", Load("chat", "mock-e3-d0", stream=True, connections=2, expect=3))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bench import pages
 from bench.pages import MARKS, PAGE, ROOT, generated, plot_path
 from bench.plots import Scale, draw_all
 
@@ -35,12 +36,40 @@ def test_the_plots_are_what_the_kept_result_gives() -> None:
         assert plot_path(path, plot.name).read_text() == plot.svg
 
 
+def test_a_page_is_written_between_its_marks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path / "bench" / "results" / "2026-01-01T000000-abc.json"
+    kept.parent.mkdir(parents=True)
+    machine = {"commit": "a", "cpu": "x", "cores": 2, "kernel": "6", "python": "3", "versions": {}}
+    settings = {"rounds": 1, "seconds": 1.0}
+    head = {"date": "now", "machine": machine, "settings": settings, "faults": []}
+    kept.write_text(json.dumps({**head, "memory": RESULT["memory"]}))
+    page = tmp_path / "docs" / "PAGE.md"
+    page.parent.mkdir()
+    page.write_text(f"before\n{MARKS[0]}\nold\n{MARKS[1]}\nafter\n")
+    monkeypatch.setattr(pages, "ROOT", tmp_path)
+    monkeypatch.setattr(pages, "PAGE", page)
+    pages.write_page(kept)
+    lines = page.read_text().splitlines()
+    assert lines[:2] == ["before", MARKS[0]]
+    assert lines[-2:] == [MARKS[1], "after"]
+    assert "old" not in lines
+    plots = [line for line in lines if line.startswith("![")]
+    assert len(plots) == 2
+    pages.write_page(kept)
+    assert page.read_text().splitlines() == lines
+    for line in plots:
+        assert (page.parent / line.partition("(")[2].rstrip(")")).read_text().startswith("<svg")
+
+
 def side(*values: float) -> dict[str, Any]:
     return {"cpu_us": {"median": values[0]}}
 
 
 def held(streams: int, kib: float | None, event: float | None) -> dict[str, Any]:
-    return {"streams": streams, "kib_per_stream": kib, "event_us": event}
+    rest = dict.fromkeys(("idle_mib", "open_us", "hang_up_ms", "cpu_ms_after"), event)
+    return {"streams": streams, "kib_per_stream": kib, "event_us": event, **rest}
 
 
 RESULT: dict[str, Any] = {

@@ -42,13 +42,9 @@ def test_the_mock_is_told_the_same_through_each() -> None:
         assert load.model.endswith(translated.model)
     passed = portkey.adapt(LOADS["S1"], 1234)
     assert passed is not None
-    assert "http://127.0.0.1:1234/v1" in passed.headers[1]
-    assert passed.arguments(80)[-4:] == [
-        "--header",
-        passed.headers[0],
-        "--header",
-        passed.headers[1],
-    ]
+    assert passed.options[0::2] == ("--header", "--header")
+    assert "http://127.0.0.1:1234/v1" in passed.options[3]
+    assert passed.arguments(80)[-4:] == list(passed.options)
 
 
 def test_every_configuration_has_both_ports() -> None:

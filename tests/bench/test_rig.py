@@ -23,7 +23,7 @@ from bench.memory import measure_memory
 from bench.processes import StartError, plan_cores, running
 from bench.report import spread
 from bench.rig import CALLER_KEY, Load, Rig, find_faults, open_rig, proxy_config
-from bench.tables import format_tables
+from bench.sections import format_tables
 
 STREAM = Load("chat", "mock-e2-d0", stream=True, connections=1, expect=2)
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
