@@ -96,7 +96,11 @@ def read_arguments(words: list[str]) -> argparse.Namespace:
 def choose_settings(options: argparse.Namespace) -> Settings:
     """Return how much is measured."""
     settings = QUICK if options.quick else PEERS if set(options.names) - set(BASIC) else FULL
-    return replace(settings, rounds=options.rounds or settings.rounds)
+    return replace(
+        settings,
+        rounds=options.rounds or settings.rounds,
+        seconds=options.seconds or settings.seconds,
+    )
 
 
 def choose_scenarios(options: argparse.Namespace) -> list[Scenario]:
