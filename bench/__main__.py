@@ -62,6 +62,7 @@ def read_arguments(words: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--only", metavar="PART,...", help=f"of {','.join(PARTS)}")
     parser.add_argument("--rounds", type=int, help="how many times each row is measured")
+    parser.add_argument("--seconds", type=float, help="how long each run of a row lasts")
     parser.add_argument(
         "--direct-only", action="store_true", help="no gateway: check the rig itself"
     )

@@ -15,8 +15,8 @@ from bench.rig import CALLER_KEY, Load
 
 VERSION = "1.106.2"
 
-MOST_CONNECTIONS = 200
-"""It would still be busy with more when the next run begins."""
+MOST_STREAMS = 200
+"""That have to end: it would still be busy with more when the next run begins."""
 
 
 def config(upstream: int) -> dict[str, object]:
@@ -40,7 +40,8 @@ def config(upstream: int) -> dict[str, object]:
 
 def adapt(load: Load, _port: int) -> Load | None:
     """Ask it as its routes are named; a chat client never asks Anthropic's."""
-    if load.connections > MOST_CONNECTIONS or load.model.startswith("claude-"):
+    too_many = load.connections > MOST_STREAMS and load.expect >= 0
+    if too_many or load.model.startswith("claude-"):
         return None
     return replace(load, model=f"vllm/{load.model}") if load.translated else load
 

@@ -73,6 +73,19 @@ def test_ratios_are_of_the_same_round() -> None:
     assert (found.measured, found.holds_floor, found.holds_moonshot) == ("3x", "yes", "**no**")
 
 
+def test_a_delay_is_compared_by_medians() -> None:
+    def asked(*theirs: float) -> str:
+        sides = {
+            "rawproxy": {"added_p50_ms": spread(0.1, 0.3, 0.2)},
+            "nginx": {"added_p50_ms": spread(*theirs)},
+        }
+        judged = judge({"scenarios": {"S3lo": sides}})
+        return next(one.measured for one in judged if one.name.startswith("added delay"))
+
+    assert asked(-0.1, 0.1, 0.4) == "2x"
+    assert asked(-0.1, -0.1, 0.4) == "not measured"
+
+
 @pytest.mark.parametrize("target", TARGETS, ids=lambda one: one.name)
 def test_no_floor_asks_for_more_than_its_moonshot(target: Target) -> None:
     if target.floor is not None and target.moonshot is not None:

@@ -117,7 +117,8 @@ def test_two_workers_are_measured_where_a_row_says_so(rig: Rig) -> None:
 
 @pytest.mark.slow
 def test_a_gateway_holds_streams_and_starts(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "OPEN_SECONDS", 0.5)
+    for name in ("OPEN_SECONDS", "SETTLE_SECONDS", "WATCH_SECONDS", "REST_SECONDS"):
+        monkeypatch.setattr(memory, name, 0.2)
     small = replace(GOOD, most_streams=20)
     found, faults = memory.measure_memory(rig, [small, UNABLE, DEAD], streams=[10, 30], runs=1)
     assert [run["streams"] for run in found["direct"]] == [10, 30]

@@ -101,7 +101,8 @@ def test_which_are_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     assert read_arguments(["--peers", "nginx,envoy"]).names == ("nginx", "envoy")
     assert choose_settings(read_arguments(["--peers", "all"])).rounds == 5
     assert choose_settings(read_arguments([])).rounds == 3
-    assert choose_settings(read_arguments(["--peers", "all", "--rounds", "7"])).rounds == 7
+    chosen = choose_settings(read_arguments(["--peers", "all", "--rounds", "7", "--seconds", ".5"]))
+    assert (chosen.rounds, chosen.seconds) == (7, 0.5)
     with pytest.raises(SystemExit):
         main(["--peers", "squid"])
     assert "no such peer: squid" in capsys.readouterr().err

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
+from bench import memory
 from bench.__main__ import main
 from bench.hangup import PHASES, measure_hang_ups
-from bench.memory import measure_memory
 from bench.processes import StartError, plan_cores, running
 from bench.report import spread
 from bench.rig import CALLER_KEY, Load, Rig, find_faults, open_rig, proxy_config
@@ -151,8 +151,10 @@ def test_hang_ups_are_seen_in_every_phase(rig: Rig) -> None:
 
 
 @pytest.mark.slow
-def test_streams_are_held_and_let_go(rig: Rig) -> None:
-    found, faults = measure_memory(rig, [], streams=[20, 40], runs=1)
+def test_streams_are_held_and_let_go(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SETTLE_SECONDS", "WATCH_SECONDS"):
+        monkeypatch.setattr(memory, name, 0.2)
+    found, faults = memory.measure_memory(rig, [], streams=[20, 40], runs=1)
     assert faults == {"direct": []}
     assert [run["streams"] for run in found["direct"]] == [20, 40]
 
