@@ -45,31 +45,45 @@ def _scenario_tables(found: dict[str, Any]) -> str:
     sides = _sides(found[one.name] for one in scenarios)
     behind = [side for side in sides if side not in (DIRECT, TWO_WORKERS)]
 
-    def rows(
-        figure: str, columns: Sequence[str], form: Callable[[Figure | None], str] = _median
-    ) -> list[list[str]]:
-        return [
-            [f"**{one.name}** {one.title}"]
-            + [form(found[one.name].get(side, {}).get(figure)) for side in columns]
+    def rows(cell: Callable[[dict[str, Any], str], str], columns: Sequence[str]) -> list[list[str]]:
+        made = [
+            [f"**{one.name}** {one.title}", *(cell(found[one.name], side) for side in columns)]
             for one in scenarios
-            if any(figure in found[one.name].get(side, {}) for side in columns)
         ]
+        return [row for row in made if set(row[1:]) - {"-"}]
+
+    def figure(name: str, form: Callable[[Figure | None], str] = _median) -> Any:
+        return lambda row, side: form(row.get(side, {}).get(name))
 
     tables = [
-        ("CPU us per event (S1, S1m: per request)", "cpu_us", behind, _median),
-        ("delivered per second: events (S1, S1m: replies)", "per_second", [DIRECT, *behind], _median),
-        ("added delay, median, ms", "added_p50_ms", behind, _median),
-        ("added delay, 99th percentile, ms", "added_p99_ms", behind, _median),
-        ("lateness of events, 99th percentile, ms", "late_p99_ms", [DIRECT, *behind], _median),
-    ]  # fmt: skip
+        ("CPU us per event (S1, S1m: per request)", figure("cpu_us", _ranged), behind),
+        ("CPU, of rawproxy's", _cpu_of_ours, [side for side in behind if side != OURS]),
+        (
+            "delivered per second: events (S1, S1m: replies)",
+            figure("per_second"),
+            [DIRECT, *behind],
+        ),
+        ("added delay, median, ms", figure("added_p50_ms"), behind),
+        ("added delay, 99th percentile, ms", figure("added_p99_ms"), behind),
+        ("lateness of events, 99th percentile, ms", figure("late_p99_ms"), [DIRECT, *behind]),
+    ]
     texts = [
         markdown([title, *columns], found_rows)
-        for title, figure, columns, form in tables
-        if columns and (found_rows := rows(figure, columns, form))
+        for title, cell, columns in tables
+        if (found_rows := rows(cell, columns))
     ]
     if TWO_WORKERS in sides:
         texts.append(_workers_table(found))
     return "\n\n".join(texts)
+
+
+def _cpu_of_ours(row: dict[str, Any], side: str) -> str:
+    """Return how many times our CPU time another side's is: the median over the rounds."""
+    theirs, ours = (row.get(one, {}).get("cpu_us", {}).get("values") for one in (side, OURS))
+    if not theirs or not ours:
+        return "-"
+    ratios = [their / our for their, our in zip(theirs, ours, strict=True)]
+    return f"{number(median(ratios))}x"
 
 
 def _workers_table(found: dict[str, Any]) -> str:
@@ -164,6 +178,13 @@ def _where(result: Result) -> str:
         f"{', '.join(f'{name} {version}' for name, version in versions.items())}; "
         f"medians of {settings['rounds']} rounds of {settings['seconds']:g} s (range)."
     )
+    if busy := [
+        value
+        for sides in result.get("scenarios", {}).values()
+        for side in sides.values()
+        for value in side.get("other_cores", {}).get("values", [])
+    ]:
+        text += f" Meanwhile the rest of the machine used {median(busy):.2f} cores (median)."
     missing = [f"without {name}: {why}." for name, why in result.get("missing", {}).items()]
     return "\n".join([text, *missing])
 
@@ -174,7 +195,7 @@ def format_tables(result: Result) -> str:
     if result["faults"]:
         parts.append(f"**{len(result['faults'])} faults: these figures do not count.**")
     if result.get("scenarios") or result.get("memory"):
-        parts.append(_floor_table(result))
+        parts += ["## Targets", _floor_table(result)]
     for name, (title, text) in SECTIONS.items():
         if result.get(name):
             parts += [f"## {title}", text(result[name])]
