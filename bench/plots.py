@@ -176,7 +176,7 @@ def _cpu_by_scenario(result: Result) -> dict[str, Values]:
 def _by_streams(result: Result, figure: str) -> dict[str, Values]:
     series: dict[str, Values] = {}
     for side, runs in result.get("memory", {}).items():
-        counts = sorted({run["streams"] for run in runs})
+        counts = sorted({run["streams"] for run in runs} - {0})
         values = {
             str(count): median(run[figure] for run in runs if run["streams"] == count)
             for count in counts

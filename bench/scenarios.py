@@ -16,6 +16,9 @@ DIRECT = "direct"
 NOISE_CORES = 0.25
 """A run during which the rest of the machine used more is repeated once."""
 
+FULL_SECONDS = 1.0
+"""For which a run goes on, at least, after the last of its streams was opened."""
+
 WARM_UP_SECONDS = 0.3
 """Of load before the first measured run: fills the pool of connections and every cache."""
 
@@ -128,7 +131,8 @@ def measure_scenarios(
             direct, *others = targets
             hashes = {}
             for target in [direct, *(others if number % 2 else reversed(others))]:
-                measured = _measure_quietly(rig, target, seconds, everyone)
+                lasting = max(seconds, scenario.load.ramp_ms / 1000 + FULL_SECONDS)
+                measured = _measure_quietly(rig, target, lasting, everyone)
                 hashes[target.side] = measured.report["hash"]
                 cell = Cell(
                     scenario,

@@ -79,6 +79,7 @@ RESULT: dict[str, Any] = {
     },
     "memory": {
         "direct": [held(1000, None, None)],
+        "refusing": [held(0, 0.0, 0.0)],
         "rawproxy": [held(100, -0.5, 10), held(1000, 2.5, 12), held(1000, 3.5, 14)],
     },
 }
@@ -90,6 +91,7 @@ def test_a_plot_shows_each_value() -> None:
         ElementTree.fromstring(plot.svg)
     assert [cpu.svg.count(f">{text}<") for text in ("S1", "S2", "9,000", "a &amp; b")] == [1] * 4
     assert "direct" not in cpu.svg
+    assert "refusing" not in streams.svg
     assert ">3<" in memory.svg  # the median
     assert streams.svg.count("<circle") == 2
     assert draw_all({}) == []
