@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CLEAN_ENV := env -u PYTHONPATH -u PYTHONHOME
 
-.PHONY: run test check check-quick check-slow fast corpus bench fuzz lock setup setup-dev debian
+.PHONY: run test check check-quick check-slow fast corpus bench bench-peers fuzz lock setup setup-dev debian
 
 run: setup
 	@exec $(BIN)/rawproxy serve
@@ -43,8 +43,13 @@ corpus: setup-dev
 	$(BIN)/pytest -q -s tests/wire/test_corpus.py tests/wire/test_response_corpus.py tests/wire/test_mutations.py \
 		tests/net/test_corpus.py tests/net/test_response_corpus.py tests/net/test_mutations.py
 
+# Direct, rawproxy, nginx and HAProxy side by side; a quarter of an hour. ARGS=--quick: two minutes.
 bench: setup-dev
 	$(BIN)/python -m bench $(ARGS)
+
+# The same with Envoy, Portkey, LiteLLM and claude-code-router, which are installed into .venvs/ first.
+bench-peers: setup-dev
+	$(BIN)/python -m bench --peers all $(ARGS)
 
 # Every parser, fed with what nobody should send; exit code 1 on a finding. ARGS='--seconds 600'.
 fuzz: setup-dev

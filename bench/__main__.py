@@ -1,58 +1,77 @@
-"""`python -m bench`: measure rawproxy beside no proxy; print the tables, keep the result.
+"""`python -m bench`: measure rawproxy beside no gateway and beside others; print tables, keep the result.
 
-Exit code 1 when a reply was wrong or a stream was not closed, whatever the speed.
+Exit code 1 when a reply was wrong or a stream was not closed, directly or through rawproxy, whatever
+the speed. What goes wrong with another gateway is told, and no more.
 """
 
 import argparse
 import json
 import signal
 import sys
-from contextlib import ExitStack
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bench.gateways import OURS, Gateway, rawproxy, started_all, two_workers
 from bench.hangup import measure_hang_ups
 from bench.memory import measure_memory
+from bench.pages import write_page
+from bench.peers import BASIC, EVERY, find_peers
 from bench.processes import StartError, on_cores, plan_cores, raise_file_limit
-from bench.report import describe_machine, format_tables, now_text, save, summarise_scenarios
+from bench.report import describe_machine, now_text, save, summarise_scenarios
 from bench.rig import DEFAULT_PROXY, Rig, open_rig
-from bench.scenarios import SCENARIOS, Cell, Scenario, measure_scenarios
+from bench.scenarios import DIRECT, SCENARIOS, Scenario, measure_scenarios
+from bench.sections import format_tables
+from bench.start import measure_imports, measure_starts
 
 FOLDER = Path(__file__).parent
 
-MARKS = ("<!-- results: begin -->", "<!-- results: end -->")
-"""What the generated part of README.md stands between."""
+PARTS = [scenario.name for scenario in SCENARIOS] + ["hangup", "memory", "start", "workers"]
 
-PARTS = [scenario.name for scenario in SCENARIOS] + ["hangup", "memory"]
+Faults = dict[str, list[str]]
+"""What went wrong, by side."""
 
 
 @dataclass(frozen=True)
 class Settings:
     """How much is measured.
 
-    `rounds` of `seconds` per scenario and side; `trials` of each hang-up phase; `runs` of
-    `streams` held open.
+    `rounds` of `seconds` per scenario and side; `trials` of each hang-up phase; `runs` of each
+    number of `streams` held open; `starts` of each gateway.
     """
 
     rounds: int
     seconds: float
     trials: int
-    streams: int
+    streams: tuple[int, ...]
     runs: int
+    starts: int
 
 
-FULL = Settings(rounds=3, seconds=3.0, trials=30, streams=1000, runs=3)
-QUICK = Settings(rounds=2, seconds=1.2, trials=10, streams=1000, runs=1)
+FULL = Settings(rounds=3, seconds=2.5, trials=30, streams=(100, 1000, 5000, 9000), runs=1, starts=5)
+QUICK = Settings(rounds=2, seconds=1.0, trials=10, streams=(1000,), runs=1, starts=2)
+PEERS = replace(FULL, rounds=5)
 
 
 def read_arguments(words: list[str]) -> argparse.Namespace:
     """Return the options; see README.md."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a minute, fewer rows, wider spread")
+    parser.add_argument(
+        "--quick", action="store_true", help="two minutes, fewer rows, wider spread"
+    )
     parser.add_argument("--only", metavar="PART,...", help=f"of {','.join(PARTS)}")
     parser.add_argument("--rounds", type=int, help="how many times each row is measured")
-    parser.add_argument("--direct-only", action="store_true", help="no proxy: check the rig itself")
+    parser.add_argument("--seconds", type=float, help="how long each run of a row lasts")
+    parser.add_argument(
+        "--direct-only", action="store_true", help="no gateway: check the rig itself"
+    )
+    parser.add_argument(
+        "--peers",
+        default=",".join(BASIC),
+        metavar="NAME,...",
+        help=f"other gateways: `all`, `none`, or of {','.join(EVERY)}; default: %(default)s",
+    )
     parser.add_argument(
         "--proxy-command",
         default=DEFAULT_PROXY,
@@ -61,20 +80,44 @@ def read_arguments(words: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--results", type=Path, default=FOLDER / "results", metavar="DIR")
     parser.add_argument("--show", type=Path, metavar="FILE", help="print a kept result and stop")
-    parser.add_argument("--readme", action="store_true", help="put the tables into README.md too")
+    parser.add_argument(
+        "--page", action="store_true", help="write docs/PERFORMANCE.md from it, too"
+    )
     options = parser.parse_args(words)
-    chosen = options.only.split(",") if options.only else PARTS
-    if unknown := set(chosen) - set(PARTS):
+    options.chosen = options.only.split(",") if options.only else PARTS
+    if unknown := set(options.chosen) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
-    options.chosen = chosen
+    named = {"all": EVERY, "none": ()}.get(options.peers, tuple(options.peers.split(",")))
+    options.names = () if options.direct_only else named
+    if unknown := set(options.names) - set(EVERY):
+        parser.error(f"no such peer: {', '.join(sorted(unknown))}")
     return options
 
 
-def measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
-    """Return the result of a whole run, and what was wrong in it."""
-    settings = QUICK if options.quick else FULL
-    settings = replace(settings, rounds=options.rounds or settings.rounds)
-    with_proxy = not options.direct_only
+def choose_settings(options: argparse.Namespace) -> Settings:
+    """Return how much is measured."""
+    settings = QUICK if options.quick else PEERS if set(options.names) - set(BASIC) else FULL
+    return replace(
+        settings,
+        rounds=options.rounds or settings.rounds,
+        seconds=options.seconds or settings.seconds,
+    )
+
+
+def choose_scenarios(options: argparse.Namespace) -> list[Scenario]:
+    """Return the rows that are measured."""
+    return [
+        scenario
+        for scenario in SCENARIOS
+        if scenario.name in options.chosen and (scenario.quick or options.only or not options.quick)
+    ]
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the result of a whole run."""
+    settings = choose_settings(options)
+    peers, missing = find_peers(options.names)
+    gateways = [] if options.direct_only else [rawproxy(options.proxy_command), *peers]
     result: dict[str, Any] = {
         "date": now_text(),
         "machine": describe_machine(),
@@ -83,82 +126,85 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
             "quick": options.quick,
             "proxy": options.proxy_command.replace(f"{FOLDER.parent}/", ""),
         },
-        "scenarios": {},
-        "memory": {},
-        "hang_up": {},
+        "gateways": {gateway.name: gateway.version for gateway in gateways},
+        "missing": missing,
     }
-    faults: list[str] = []
+    faults: list[Faults] = []
     cores = plan_cores()
     with open_rig(cores, options.proxy_command) as rig, on_cores(cores.load):
         if "hangup" in options.chosen:
-            result["hang_up"], found = measure_hang_ups(
-                rig, trials=settings.trials, with_proxy=with_proxy
+            result["hang_up"], wrong = measure_hang_ups(rig, gateways, trials=settings.trials)
+            faults.append(wrong)
+        if scenarios := choose_scenarios(options):
+            wide = [two_workers(options.proxy_command)] if _has_workers(options) else []
+            result["scenarios"], wrong = _measure_scenarios(
+                rig, scenarios, [*gateways, *wide], settings
             )
-            faults += found
-        scenarios = [
-            scenario
-            for scenario in SCENARIOS
-            if scenario.name in options.chosen
-            and (scenario.quick or options.only or not options.quick)
-        ]
-        if scenarios:
-            cells = _measure_cells(rig, scenarios, settings, with_proxy=with_proxy)
-            result["scenarios"] = summarise_scenarios(cells)
-            faults += [fault for cell in cells for fault in cell.faults]
+            faults.append(wrong)
         if "memory" in options.chosen:
-            result["memory"], found = measure_memory(
-                rig, streams=settings.streams, runs=settings.runs, with_proxy=with_proxy
+            result["memory"], wrong = measure_memory(
+                rig, gateways, streams=settings.streams, runs=settings.runs
             )
-            faults += found
-    result["faults"] = faults
-    return result, faults
+            faults.append(wrong)
+        if "start" in options.chosen and gateways:
+            times, wrong = measure_starts(rig, gateways, runs=settings.starts)
+            faults.append(wrong)
+            imports = measure_imports(rig, runs=settings.starts)
+            result["start"] = {"gateways": times, "import_ms": imports}
+    result["faults"] = _pick(faults, ours=True)
+    result["remarks"] = _pick(faults, ours=False)
+    return result
 
 
-def _measure_cells(
-    rig: Rig, scenarios: list[Scenario], settings: Settings, *, with_proxy: bool
-) -> list[Cell]:
-    with ExitStack() as stack:
-        proxy = stack.enter_context(rig.proxy()) if with_proxy else None
-        return list(
+def _has_workers(options: argparse.Namespace) -> bool:
+    return "workers" in options.chosen and not options.quick and not options.direct_only
+
+
+def _measure_scenarios(
+    rig: Rig, scenarios: Sequence[Scenario], gateways: Sequence[Gateway], settings: Settings
+) -> tuple[dict[str, Any], Faults]:
+    with started_all(gateways, rig.cores, rig.mock.port) as (servers, faults):
+        cells = list(
             measure_scenarios(
-                rig,
-                scenarios,
-                proxy=proxy,
-                rounds=settings.rounds,
-                seconds=settings.seconds,
+                rig, scenarios, servers, rounds=settings.rounds, seconds=settings.seconds
             )
         )
+    for cell in cells:
+        faults.setdefault(cell.side, []).extend(cell.faults)
+    return summarise_scenarios(cells), faults
 
 
-def write_readme(tables: str) -> None:
-    """Put `tables` between the marks of README.md."""
-    path = FOLDER / "README.md"
-    before, _, rest = path.read_text().partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
-    path.write_text(f"{before}{MARKS[0]}\n{tables}\n{MARKS[1]}{after}")
+def _pick(faults: Sequence[Faults], *, ours: bool) -> list[str]:
+    """Return what went wrong directly and with ours, or with the others."""
+    return [
+        fault
+        for of_part in faults
+        for side, found in of_part.items()
+        for fault in found
+        if (side == DIRECT or side.startswith(OURS)) is ours
+    ]
 
 
 def main(words: list[str]) -> int:
     """Run the bench; return the exit code."""
     options = read_arguments(words)
-    faults: list[str] = []
-    if options.show:
-        result = json.loads(options.show.read_text())
+    if path := options.show:
+        result = json.loads(path.read_text())
     else:
         raise_file_limit()
         try:
-            result, faults = measure(options)
+            result = measure(options)
         except StartError as error:
             print(f"bench: {error}", file=sys.stderr)
             return 1
-        print(f"kept in {save(result, options.results)}", file=sys.stderr)
-    tables = format_tables(result)
-    print(tables)
-    if options.readme:
-        write_readme(tables)
-    for fault in faults:
+        path = save(result, options.results)
+        print(f"kept in {path}", file=sys.stderr)
+    print(format_tables(result))
+    if options.page:
+        write_page(path)
+    for fault in result["faults"]:
         print(f"WRONG: {fault}", file=sys.stderr)
-    return 1 if faults else 0
+    return 1 if result["faults"] and not options.show else 0
 
 
 if __name__ == "__main__":

@@ -15,15 +15,17 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from bench.processes import process_tree
-from bench.rig import Rig
+from bench.gateways import Gateway, started
+from bench.processes import StartError, process_tree
+from bench.rig import CALLER_KEY, Load, Rig
+from bench.scenarios import DIRECT
 
 __all__ = ["PHASES", "HangUpUpstream", "Phase", "measure_hang_ups"]
 
@@ -129,27 +131,37 @@ def _is_over(connection: socket.socket, seconds: float | None) -> bool:
     return bool(readable) and connection.recv(4096) == b""
 
 
-def _request(phase: Phase) -> bytes:
+def _load(phase: Phase) -> Load:
+    """Return the call as the load generator would be told to make it; gateways adapt that."""
+    return Load("chat", f"mock-{phase.name}", stream=phase.stream, connections=1, expect=-1)
+
+
+def _request(load: Load) -> bytes:
     call = {
-        "model": f"mock-{phase.name}",
-        "stream": phase.stream,
+        "model": load.model,
+        "stream": load.stream,
         "messages": [{"role": "user", "content": "hello"}],
     }
     body = json.dumps(call).encode()
-    return (
-        b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-        b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
-    )
+    fields = [
+        "Host: 127.0.0.1",
+        f"Authorization: Bearer {CALLER_KEY}",
+        *load.options[1::2],  # a gateway's are header fields: `--header`, field, ...
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+    ]
+    lines = ["POST /v1/chat/completions HTTP/1.1", *fields]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-def _hang_up(upstream: HangUpUpstream, port: int, phase: Phase) -> float:
+def _hang_up(upstream: HangUpUpstream, port: int, phase: Phase, load: Load) -> float:
     """Return the seconds from a client's hang-up to the end of the upstream's connection.
 
     Raises:
         OSError, queue.Empty: the call did not get as far as its phase, or its connection stayed.
     """
     with socket.create_connection(("127.0.0.1", port), timeout=LONGEST_SECONDS) as client:
-        client.sendall(_request(phase))
+        client.sendall(_request(load))
         upstream.reached.get(timeout=LONGEST_SECONDS)
         received = b""
         while phase.started and _TEXT not in received:
@@ -162,32 +174,46 @@ def _hang_up(upstream: HangUpUpstream, port: int, phase: Phase) -> float:
 
 
 def measure_hang_ups(
-    rig: Rig, *, trials: int, with_proxy: bool
-) -> tuple[dict[str, dict[str, list[float]]], list[str]]:
-    """Return the milliseconds of each trial, by phase and side, and what went wrong."""
+    rig: Rig, gateways: Sequence[Gateway], *, trials: int
+) -> tuple[dict[str, dict[str, list[float]]], dict[str, list[str]]]:
+    """Return the milliseconds of each trial, by phase and side, and what went wrong by side."""
     upstream = HangUpUpstream()
-    found: dict[str, dict[str, list[float]]] = {}
-    faults: list[str] = []
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(upstream.serving())
-        ports = {"direct": upstream.port}
-        if with_proxy:
-            ports["proxy"] = stack.enter_context(rig.proxy(upstream.port)).port
+    found: dict[str, dict[str, list[float]]] = {phase.name: {} for phase in PHASES}
+    faults: dict[str, list[str]] = {}
+
+    def measure(side: str, port: int, adapt: Callable[[Load], Load | None]) -> None:
         for phase in PHASES:
-            found[phase.name] = {}
-            for side, port in ports.items():
-                times, fault = _try_repeatedly(partial(_hang_up, upstream, port, phase), trials)
-                found[phase.name][side] = times
-                faults += [f"hang-up {phase.name}, {side}: {fault}"] if fault else []
-                _report_progress(phase, side, times)
-                if fault:
-                    _empty(upstream)
-    if with_proxy:
-        times, fault = _measure_connecting(rig, trials)
-        found[CONNECTING.name] = {"proxy": times}
-        faults += [f"hang-up {CONNECTING.name}, proxy: {fault}"] if fault else []
-        _report_progress(CONNECTING, "proxy", times)
+            if not (load := adapt(_load(phase))):
+                return
+            trial = partial(_hang_up, upstream, port, phase, load)
+            times, fault = _try_repeatedly(trial, trials)
+            found[phase.name][side] = times
+            _report_progress(phase, side, times)
+            if fault:
+                faults.setdefault(side, []).append(f"hang-up {phase.name}, {side}: {fault}")
+                _empty(upstream)
+
+    with upstream.serving():
+        measure(DIRECT, upstream.port, lambda load: load)
+        for gateway in gateways:
+            try:
+                with started(gateway, rig.cores, upstream.port) as server:
+                    measure(gateway.name, server.port, partial(_adapt, gateway, upstream.port))
+            except StartError as error:
+                faults.setdefault(gateway.name, []).append(f"hang-up {gateway.name}: {error}")
+    for gateway in gateways:
+        if gateway.is_ours:
+            times, fault = _measure_connecting(rig, gateway, trials)
+            found[CONNECTING.name] = {gateway.name: times}
+            _report_progress(CONNECTING, gateway.name, times)
+            if fault:
+                wrong = f"hang-up {CONNECTING.name}, {gateway.name}: {fault}"
+                faults.setdefault(gateway.name, []).append(wrong)
     return found, faults
+
+
+def _adapt(gateway: Gateway, port: int, load: Load) -> Load | None:
+    return gateway.adapt(load, port)
 
 
 def _try_repeatedly(trial: Callable[[], float], trials: int) -> tuple[list[float], str]:
@@ -259,12 +285,12 @@ def _wait_for(look: Callable[[], T | None]) -> T:
     return found
 
 
-def _measure_connecting(rig: Rig, trials: int) -> tuple[list[float], str]:
-    with _full_listener() as upstream_port, rig.proxy(upstream_port) as proxy:
+def _measure_connecting(rig: Rig, gateway: Gateway, trials: int) -> tuple[list[float], str]:
+    with _full_listener() as upstream_port, started(gateway, rig.cores, upstream_port) as proxy:
 
         def trial() -> float:
             with socket.create_connection(("127.0.0.1", proxy.port)) as client:
-                client.sendall(_request(CONNECTING))
+                client.sendall(_request(_load(CONNECTING)))
                 file = _wait_for(lambda: _find_connecting(proxy.pid, upstream_port))
                 target = _target(file)
                 time.sleep(SETTLE_SECONDS)
@@ -279,4 +305,4 @@ def _measure_connecting(rig: Rig, trials: int) -> tuple[list[float], str]:
 
 def _report_progress(phase: Phase, side: str, times: list[float]) -> None:
     worst = f"at most {max(times):.1f} ms" if times else "never"
-    print(f"hang-up {phase.name:11}{side:7}{worst}, {len(times)} trials", file=sys.stderr)
+    print(f"hang-up {phase.name:11}{side:20}{worst}, {len(times)} trials", file=sys.stderr)

@@ -31,7 +31,7 @@ from bench.floods import (
     frame,
 )
 from bench.processes import Running, cpu_seconds, plan_cores, pss_bytes, raise_file_limit
-from bench.rig import Rig, open_rig
+from bench.rig import CALLER_KEY, Rig, open_rig
 
 __all__ = ["main", "measure_many"]
 
@@ -61,7 +61,8 @@ class Http1:
         self.wire = socket.create_connection(("127.0.0.1", port), 30)
         self.wire.sendall(
             b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
-            b"content-length: %d\r\n\r\n%b" % (len(body), body)
+            b"x-api-key: %b\r\ncontent-length: %d\r\n\r\n%b"
+            % (CALLER_KEY.encode(), len(body), body)
         )
         self._tail = b""
         self.begun = self.whole = 0
@@ -84,6 +85,7 @@ class Http2:
         sent = [PREFACE, frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 2**30)), window]
         block = b"\x83\x86" + _literal(4, b"/v1/chat/completions") + _literal(1, b"localhost")
         block += _literal(31, b"application/json")
+        block += _literal(23, b"Bearer " + CALLER_KEY.encode())
         for at in range(streams):
             sent.append(frame(HEADERS, END_HEADERS, 2 * at + 1, block))
             sent.append(frame(DATA, END_STREAM, 2 * at + 1, body))

@@ -1,4 +1,4 @@
-"""From measured values to a result: medians with their spread, a JSON file, tables.
+"""From measured values to a result: medians with their spread, in a JSON file.
 
 Knows no processes and no sockets, beyond asking what machine this is.
 """
@@ -15,10 +15,18 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.hangup import CONNECTING, PHASES
-from bench.scenarios import SCENARIOS, Cell
+from bench.scenarios import DIRECT, Cell
 
-__all__ = ["describe_machine", "format_tables", "now_text", "save", "spread", "summarise_scenarios"]
+__all__ = [
+    "Figure",
+    "Result",
+    "describe_machine",
+    "latest",
+    "now_text",
+    "save",
+    "spread",
+    "summarise_scenarios",
+]
 
 ROOT = Path(__file__).parent.parent
 
@@ -51,7 +59,7 @@ def _transit_ms(cell: Cell, quantile: str) -> float:
 
 
 def _cpu_us(cell: Cell) -> float:
-    """Return the proxy's CPU time per event of a stream, or per request."""
+    """Return the gateway's CPU time per event of a stream, or per request."""
     units: int = cell.measured.report["events" if cell.scenario.load.stream else "ok"]
     return cell.measured.proxy_seconds * 1e6 / max(units, 1)
 
@@ -69,31 +77,29 @@ def _per_side(cells: Sequence[Cell]) -> Figure:
         figures["transit_p99_ms"] = lambda cell: _transit_ms(cell, "p99")
     if load.gap_us:
         figures["late_p99_ms"] = _late_ms
-    if cells[0].side == "proxy":
+    if cells[0].side != DIRECT:
         figures["cpu_us"] = _cpu_us
     return {name: spread(figure(cell) for cell in cells) for name, figure in figures.items()}
 
 
 def summarise_scenarios(cells: Sequence[Cell]) -> dict[str, Any]:
-    """Return each scenario's figures: of both sides, and what the proxy added in the same round."""
+    """Return each scenario's figures, side by side: values stand in the order of the rounds.
+
+    What a gateway added to a delay is against the direct side of the same round.
+    """
     found: dict[str, Any] = {}
     for name in dict.fromkeys(cell.scenario.name for cell in cells):
-        of_scenario = [cell for cell in cells if cell.scenario.name == name]
-        sides = {
-            side: sorted((c for c in of_scenario if c.side == side), key=lambda cell: cell.round)
-            for side in ("direct", "proxy")
-        }
-        row = {side: _per_side(of_side) for side, of_side in sides.items() if of_side}
-        if sides["proxy"]:
-            pairs = list(zip(sides["direct"], sides["proxy"], strict=True))
-            row["added"] = {
-                f"{quantile}_ms": spread(
-                    _quantile_ms(proxy, quantile) - _quantile_ms(direct, quantile)
-                    for direct, proxy in pairs
+        sides: dict[str, list[Cell]] = {}
+        for cell in sorted(cells, key=lambda cell: cell.round):
+            if cell.scenario.name == name:
+                sides.setdefault(cell.side, []).append(cell)
+        found[name] = {side: _per_side(of_side) for side, of_side in sides.items()}
+        for side, of_side in sides.items():
+            for quantile in ("p50", "p99") if side != DIRECT else ():
+                found[name][side][f"added_{quantile}_ms"] = spread(
+                    _quantile_ms(cell, quantile) - _quantile_ms(direct, quantile)
+                    for direct, cell in zip(sides[DIRECT], of_side, strict=True)
                 )
-                for quantile in ("p50", "p99")
-            }
-        found[name] = row
     return found
 
 
@@ -108,8 +114,9 @@ def _output(*command: str) -> str:
 def _commit() -> str:
     """Return the short commit, with -dirty after it when something that counts differs from it."""
     commit = _output("git", "rev-parse", "--short", "--verify", "HEAD") or "uncommitted"
-    # Results are written here: a run does not make the next one dirty.
-    changed = _output("git", "status", "--porcelain", "--", ".", ":!bench/results")
+    # Results and what is made of them are written by runs: they do not make the next one dirty.
+    ours = (":!bench/results", ":!docs/PERFORMANCE.md")
+    changed = _output("git", "status", "--porcelain", "--", ".", *ours)
     return f"{commit}-dirty" if changed and commit != "uncommitted" else commit
 
 
@@ -123,7 +130,7 @@ def _version(package: str) -> str:
 def describe_machine() -> dict[str, Any]:
     """Return what a figure depends on beside the code: machine, kernel, Python, versions."""
     cpu = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    packages = ("rawproxy", "trio", "h11", "msgspec")
+    packages = ("rawproxy", "trio", "h11", "h2", "msgspec")
     return {
         "commit": _commit(),
         "cpu": cpu[1] if cpu else platform.machine(),
@@ -147,6 +154,11 @@ def save(result: Result, folder: Path) -> Path:
     return path
 
 
+def latest(folder: Path) -> Path | None:
+    """Return the newest result in `folder`."""
+    return max(folder.glob("*.json"), default=None)
+
+
 def now_text() -> str:
     """Return the time in UTC, as a result holds it."""
     return datetime.now(UTC).isoformat(timespec="seconds")
@@ -159,107 +171,3 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _rounded(one) for key, one in value.items()}
     return [_rounded(one) for one in value] if isinstance(value, list) else value
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table that is aligned as plain text too; all but column one to the right."""
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-
-    def line(row: Sequence[str]) -> str:
-        cells = [row[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        return "| " + " | ".join(cells) + " |"
-
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    return "\n".join([line(header), line(rule), *(line(row) for row in rows)])
-
-
-def _median(figure: Figure | None, form: str = ".2f") -> str:
-    return f"{figure['median']:{form}}" if figure else "-"
-
-
-def _ranged(figure: Figure | None, form: str = ".1f") -> str:
-    if not figure:
-        return "-"
-    return f"{figure['median']:{form}} ({figure['min']:{form}}-{figure['max']:{form}})"
-
-
-def _scenario_table(found: dict[str, Any]) -> str:
-    rows = []
-    for scenario in SCENARIOS:
-        if scenario.name not in found:
-            continue
-        row = found[scenario.name]
-        direct, proxy, added = row["direct"], row.get("proxy", {}), row.get("added", {})
-        rows.append(
-            [
-                f"**{scenario.name}** {scenario.title}",
-                scenario.unit,
-                _median(direct["per_second"], ",.0f"),
-                _median(proxy.get("per_second"), ",.0f"),
-                _ranged(proxy.get("cpu_us")),
-                _median(added.get("p50_ms")),
-                _median(added.get("p99_ms")),
-                _median(direct.get("late_p99_ms")),
-                _median(proxy.get("late_p99_ms")),
-            ]
-        )
-    header = [
-        "scenario", "unit", "direct /s", "rawproxy /s", "CPU us per unit", "added p50 ms",
-        "added p99 ms", "direct late p99 ms", "rawproxy late p99 ms",
-    ]  # fmt: skip
-    return _table(header, rows)
-
-
-def _memory_table(found: dict[str, list[dict[str, Any]]]) -> str:
-    def figure(side: str, name: str) -> Figure | None:
-        values = [run[name] for run in found.get(side, []) if run[name] is not None]
-        return spread(values) if values else None
-
-    streams = found["direct"][0]["streams"]
-    labels = [
-        ("start to listening, ms", "start_ms"),
-        ("memory when idle, MiB", "idle_mib"),
-        (f"memory per open stream ({streams:,} open), KiB", "kib_per_stream"),
-        (f"{streams:,} clients hang up at once: last upstream stream gone, ms", "hang_up_ms"),
-        ("CPU in the second after the next, ms", "cpu_ms_after"),
-    ]
-    rows = [
-        [label, _ranged(figure("direct", name)), _ranged(figure("proxy", name))]
-        for label, name in labels
-    ]
-    return _table(["open streams", "direct", "rawproxy"], rows)
-
-
-def _hang_up_table(found: dict[str, dict[str, list[float]]]) -> str:
-    def cell(times: list[float] | None) -> str:
-        return f"{median(times):.2f} / {max(times):.2f}" if times else "-"
-
-    rows = [
-        [phase.title, cell(sides.get("direct")), cell(sides.get("proxy"))]
-        for phase in (*PHASES, CONNECTING)
-        if (sides := found.get(phase.name))
-    ]
-    return _table(["a client hangs up", "direct p50 / max ms", "rawproxy p50 / max ms"], rows)
-
-
-def format_tables(result: Result) -> str:
-    """Return the whole result as Markdown: where and how it was measured, then the tables."""
-    machine = result["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    settings = result["settings"]
-    where = (
-        f"{result['date']}, commit {machine['commit']}; {machine['cpu']}, "
-        f"{machine['cores']} cores, Linux {machine['kernel']}, {machine['python']}, {versions}; "
-        f"medians of {settings['rounds']} rounds of {settings['seconds']:g} s (range)."
-    )
-    parts = [where]
-    if result["scenarios"]:
-        parts.append(_scenario_table(result["scenarios"]))
-    if result["memory"]:
-        parts.append(_memory_table(result["memory"]))
-    if result["hang_up"]:
-        parts.append(_hang_up_table(result["hang_up"]))
-    if result["faults"]:
-        parts.append(f"**{len(result['faults'])} faults: these figures do not count.**")
-    return "\n\n".join(parts)

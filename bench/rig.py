@@ -17,6 +17,7 @@ from typing import Any
 from bench.processes import Cores, Running, build, busy_seconds, cpu_seconds, on_cores, running
 
 __all__ = [
+    "CALLER_KEY",
     "DEFAULT_PROXY",
     "PROVIDERS",
     "Load",
@@ -29,8 +30,11 @@ __all__ = [
 
 DEFAULT_PROXY = (
     f"{shlex.quote(sys.executable)} -m rawproxy serve --config {{config}} "
-    "--listen 127.0.0.1:0 --admin off"
+    "--listen 127.0.0.1:0 --admin 127.0.0.1:0"
 )
+
+CALLER_KEY = "sk-test-0123456789abcdef"
+"""What every client of the bench calls with; load.c sends it by itself."""
 
 RUN_MARGIN_SECONDS = 20.0
 """How long a run may last beyond its duration, for the streams that are under way."""
@@ -44,8 +48,14 @@ PROVIDERS = {
 
 
 def proxy_config(port: int) -> str:
-    """Return rawproxy's configuration for a mock upstream on `port`."""
-    parts = []
+    """Return rawproxy's configuration for a mock upstream on `port`.
+
+    Nothing is off: a key is checked, every clock runs, and metrics and log lines are written.
+    """
+    parts = [
+        f'[access]\nmode = "callers"\n\n[[access.callers]]\nname = "bench"\nkey = "{CALLER_KEY}"\n',
+        "[stream]\ntotal_seconds = 3600\n",
+    ]
     for name, (provider, model, path) in PROVIDERS.items():
         parts.append(
             f'[upstreams.{name}]\nprovider = "{provider}"\n'
@@ -70,6 +80,11 @@ class Load:
     gap_us: int = 0
     ramp_ms: int = 0
     options: tuple[str, ...] = ()
+
+    @property
+    def translated(self) -> bool:
+        """Whether the client's dialect is another one than the upstream's (see `PROVIDERS`)."""
+        return (self.kind == "messages") != self.model.startswith("claude-")
 
     def arguments(self, port: int) -> list[str]:
         options = {
@@ -167,9 +182,14 @@ class Rig:
 
     def open_streams(self) -> int:
         """Return how many streams the mock is writing."""
+        return self.stats()["streams"]
+
+    def stats(self) -> dict[str, int]:
+        """Return what the mock has counted since it was started, and what is open now."""
         url = f"http://127.0.0.1:{self.mock.port}/stats"
         with urllib.request.urlopen(url, timeout=5) as response:
-            return int(json.load(response)["streams"])
+            counted: dict[str, int] = json.load(response)
+        return counted
 
 
 @contextmanager

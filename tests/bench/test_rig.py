@@ -17,12 +17,13 @@ from typing import Any
 
 import pytest
 
+from bench import memory
 from bench.__main__ import main
 from bench.hangup import PHASES, measure_hang_ups
-from bench.memory import measure_memory
 from bench.processes import StartError, plan_cores, running
-from bench.report import format_tables, spread
-from bench.rig import Load, Rig, find_faults, open_rig, proxy_config
+from bench.report import spread
+from bench.rig import CALLER_KEY, Load, Rig, find_faults, open_rig, proxy_config
+from bench.sections import format_tables
 
 STREAM = Load("chat", "mock-e2-d0", stream=True, connections=1, expect=2)
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -111,6 +112,18 @@ def test_a_stream_that_is_wrong_is_an_error(
 
 
 @pytest.mark.slow
+def test_what_a_reply_says_has_one_hash_whenever_it_was_written(rig: Rig) -> None:
+    later = GOOD.replace(b"@0000000000000002@", b"@0000000000000003@")
+    assert later != GOOD
+    expected = ask_once(rig, GOOD)["hash"]
+    assert ask_once(rig, later)["hash"] == expected
+    assert ask_once(rig, later, cut=1)["hash"] == expected
+    assert ask_once(rig, later, cut=7)["hash"] == expected
+    other = ask_once(rig, GOOD.replace(b"content", b"cOntent"))
+    assert (other["ok"], other["hash"] == expected) == (1, False)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("length", "good"), [(10, True), (9, False)])
 def test_a_short_body_is_an_error(rig: Rig, length: int, good: bool) -> None:
     blocking = Load("chat", "mock", stream=False, connections=1, expect=10)
@@ -130,18 +143,20 @@ def test_the_mock_satisfies_the_load_generator(rig: Rig, kind: str, model: str) 
 
 @pytest.mark.slow
 def test_hang_ups_are_seen_in_every_phase(rig: Rig) -> None:
-    found, faults = measure_hang_ups(rig, trials=2, with_proxy=False)
-    assert faults == []
+    found, faults = measure_hang_ups(rig, [], trials=2)
+    assert faults == {}
     assert {name: len(sides["direct"]) for name, sides in found.items()} == {
         phase.name: 2 for phase in PHASES
     }
 
 
 @pytest.mark.slow
-def test_streams_are_held_and_let_go(rig: Rig) -> None:
-    found, faults = measure_memory(rig, streams=20, runs=1, with_proxy=False)
-    assert faults == []
-    assert [run["streams"] for run in found["direct"]] == [20]
+def test_streams_are_held_and_let_go(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SETTLE_SECONDS", "WATCH_SECONDS"):
+        monkeypatch.setattr(memory, name, 0.2)
+    found, faults = memory.measure_memory(rig, [], streams=[20, 40], runs=1)
+    assert faults == {"direct": []}
+    assert [run["streams"] for run in found["direct"]] == [20, 40]
 
 
 # Stands for a proxy: answers whatever comes with 500, and says so as rawproxy would.
@@ -177,8 +192,8 @@ def test_the_exit_code_tells_a_wrong_run_from_a_right_one(
 
     broken = shlex.join([sys.executable, "-c", BROKEN_PROXY.replace("{", "{{").replace("}", "}}")])
     elsewhere = str(tmp_path / "broken")
-    assert main([*words, "--results", elsewhere, "--proxy-command", broken]) == 1
-    assert "WRONG: S3lo proxy, round 1: " in capsys.readouterr().err
+    assert main([*words, "--peers", "none", "--results", elsewhere, "--proxy-command", broken]) == 1
+    assert "WRONG: S3lo rawproxy, round 1: " in capsys.readouterr().err
 
 
 def test_a_server_that_does_not_start_is_reported_with_its_words() -> None:
@@ -189,6 +204,8 @@ def test_a_server_that_does_not_start_is_reported_with_its_words() -> None:
 
 def test_the_configuration_leads_every_model_to_its_upstream() -> None:
     config = tomllib.loads(proxy_config(1234))
+    assert config["access"]["mode"] == "callers"
+    assert [caller["key"] for caller in config["access"]["callers"]] == [CALLER_KEY]
     assert config["upstreams"]["mock"]["base_url"] == "http://127.0.0.1:1234/v1"
     assert config["upstreams"]["claude"]["base_url"] == "http://127.0.0.1:1234"
     assert [(route["model"], route["to"]) for route in config["routes"]] == [
@@ -222,10 +239,12 @@ def test_tables_are_markdown_and_leave_out_what_was_not_measured() -> None:
         "scenarios": {},
         "memory": {},
         "faults": [],
-        "hang_up": {"silent": {"direct": [0.5, 0.25, 1.0], "proxy": []}},
+        "hang_up": {"silent": {"direct": [0.5, 0.25, 1.0], "rawproxy": []}},
     }
     assert format_tables(result).splitlines()[2:] == [
-        "| a client hangs up           | direct p50 / max ms | rawproxy p50 / max ms |",
-        "| --------------------------- | ------------------: | --------------------: |",
-        "| mid-stream, upstream silent |         0.50 / 1.00 |                     - |",
+        "## A client hangs up",
+        "",
+        "| a client hangs up: upstream closed after p50 / max ms |      direct | rawproxy |",
+        "| ----------------------------------------------------- | ----------: | -------: |",
+        "| mid-stream, upstream silent                           | 0.50 / 1.00 |        - |",
     ]
