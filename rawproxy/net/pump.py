@@ -10,7 +10,7 @@ import logging
 import math
 import select
 import selectors
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -148,43 +148,45 @@ class Pump:
         self._takers.pop(fd, None)
         self._until.pop(fd, None)
 
-    async def expire(self) -> None:
-        """End the waits that have lasted too long, until cancelled: with one deadline for all of them."""
+    async def run(self) -> None:
+        """Look until cancelled."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._on_and_on, self._expire, name="Pump.expire")
+                await self._on_and_on(self._look)
+        finally:
+            self._over = True
+            self._registered.clear()
+            self._poll.close()
+
+    @staticmethod
+    async def _on_and_on(loop: Callable[[], Awaitable[None]]) -> None:
+        failed = False
         while True:
+            try:
+                if failed:
+                    await trio.sleep(PAUSE_SECONDS)
+                failed = False
+                await loop()
+            except Exception:  # without it everybody would wait for ever
+                _log.exception("the pump pauses: a fault of ours")
+                failed = True
+
+    async def _expire(self) -> None:
+        """End the waits that have lasted too long: with one deadline of trio's for all of them."""
+        looked = -math.inf
+        while True:
+            soonest = min(self._until.values(), default=math.inf)
+            self._alarm = trio.CancelScope(deadline=max(soonest, looked + COARSE_SECONDS))
             with self._alarm:
                 await trio.sleep_forever()
-            now = trio.current_time()
-            for fd in [fd for fd, until in self._until.items() if until <= now]:
+            looked = trio.current_time()
+            for fd in [fd for fd, until in self._until.items() if until <= looked]:
                 wait = self._takers.get(fd)
                 if isinstance(wait, _Wait):
                     wait()  # what is there by now came in time: it is us who are late
                     if self._takers.get(fd) is wait:
                         wait.end(outcome.Error(trio.TooSlowError()))
-            soonest = min(self._until.values(), default=math.inf)
-            self._alarm = trio.CancelScope(deadline=max(soonest, now + COARSE_SECONDS))
-
-    async def run(self) -> None:
-        """Look until cancelled."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.expire)
-            await self._run()
-
-    async def _run(self) -> None:
-        failed = False
-        try:
-            while True:
-                try:
-                    if failed:
-                        await trio.sleep(PAUSE_SECONDS)
-                    failed = False
-                    await self._look()
-                except Exception:  # without it everybody would wait for ever
-                    _log.exception("the pump pauses: a fault of ours")
-                    failed = True
-        finally:
-            self._over = True
-            self._registered.clear()
-            self._poll.close()
 
     async def _look(self) -> None:
         while True:

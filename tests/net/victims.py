@@ -267,6 +267,11 @@ async def falls_silent(seen: Seen, wire: trio.SocketStream) -> None:
         await wire.receive_some(1)
 
 
+async def says_nothing(seen: Seen, wire: trio.SocketStream) -> None:
+    with contextlib.suppress(trio.BrokenResourceError):
+        await wire.receive_some(1)
+
+
 async def finishes_late(seen: Seen, wire: trio.SocketStream) -> None:
     await wire.send_all(head() + chunk(preamble(CHAT) + delta(CHAT, "half")))
     await trio.sleep(0.005)
@@ -338,6 +343,7 @@ class Scenario:
         named: its upstreams have a name, which is looked up; `tls`: they speak TLS.
         to: where its model goes; its scripts in their order where that is not said.
         doors: the listener speaks TLS, with two certificates and after a PROXY header.
+        pump: replies are relayed in the pump.
     """
 
     victim: Victim
@@ -350,6 +356,7 @@ class Scenario:
     to: tuple[str, ...] = ()
     stream: dict[str, Any] = field(default_factory=dict)
     doors: bool = False
+    pump: bool = True
 
 
 def doors(folder: Path) -> dict[str, Any]:
@@ -381,6 +388,11 @@ SCENARIOS = {
     "pooled": Scenario(asks(CHAT), {"up": in_pieces(CHAT)}, fresh=False),
     "stale": Scenario(asks(CHAT, stream=False), {"up": hangs_up_at_the_second()}, fresh=False),
     "next candidate": Scenario(asks(CHAT), {"a": REFUSES, "b": in_pieces(CHAT)}),
+    "next candidate, by the clock": Scenario(
+        asks(CHAT), {"a": says_nothing, "b": in_pieces(CHAT)}, stream={"first_event_seconds": 0.02}
+    ),
+    "without the pump": Scenario(asks(CHAT), {"up": in_pieces(CHAT)}, pump=False),
+    "without the pump, late": Scenario(late_call(CHAT), {"up": in_pieces(CHAT)}, pump=False),
     "a name": Scenario(asks(CHAT), {"up": in_pieces(CHAT)}, named=True),
     "TLS": Scenario(asks(CHAT), {"up": streams(reply_stream(CHAT, "fine"), piece=50)}, tls=True),
     "much": Scenario(
