@@ -6,6 +6,7 @@ the speed. What goes wrong with another gateway is told, and no more.
 
 import argparse
 import json
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bench import http2, tls
 from bench.gateways import OURS, Gateway, rawproxy, started_all, two_workers
 from bench.hangup import measure_hang_ups
 from bench.memory import measure_memory
@@ -27,7 +29,10 @@ from bench.start import measure_imports, measure_starts
 
 FOLDER = Path(__file__).parent
 
-PARTS = [scenario.name for scenario in SCENARIOS] + ["hangup", "memory", "start", "workers"]
+PARTS = [
+    *(scenario.name for scenario in SCENARIOS),
+    "hangup", "memory", "start", "workers", "tls", "http2",
+]  # fmt: skip
 
 Faults = dict[str, list[str]]
 """What went wrong, by side."""
@@ -136,7 +141,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             result["hang_up"], wrong = measure_hang_ups(rig, gateways, trials=settings.trials)
             faults.append(wrong)
         if scenarios := choose_scenarios(options):
-            wide = [two_workers(options.proxy_command)] if _has_workers(options) else []
+            wide = (
+                [two_workers(options.proxy_command)]
+                if "workers" in options.chosen and _is_long(options)
+                else []
+            )
             result["scenarios"], wrong = _measure_scenarios(
                 rig, scenarios, [*gateways, *wide], settings
             )
@@ -151,13 +160,27 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             faults.append(wrong)
             imports = measure_imports(rig, runs=settings.starts)
             result["start"] = {"gateways": times, "import_ms": imports}
+        if "http2" in options.chosen and _is_long(options):
+            with rig.proxy() as proxy:
+                rows, found = http2.measure_http2(
+                    rig, proxy, http2.ROWS, rounds=settings.rounds, seconds=settings.seconds
+                )
+            result["http2"] = http2.section(rows)
+            faults.append({OURS: found})
+    if "tls" in options.chosen and _is_long(options):
+        sides = {OURS: tls.start_rawproxy(options.proxy_command)}
+        if program := tls.find_nginx():
+            sides["nginx"] = tls.start_nginx(program)
+        modes, found = tls.measure_tls(sides, rounds=settings.rounds, seconds=settings.seconds)
+        result["tls"] = tls.section(modes)
+        faults.append({OURS: found})
     result["faults"] = _pick(faults, ours=True)
     result["remarks"] = _pick(faults, ours=False)
     return result
 
 
-def _has_workers(options: argparse.Namespace) -> bool:
-    return "workers" in options.chosen and not options.quick and not options.direct_only
+def _is_long(options: argparse.Namespace) -> bool:
+    return not options.quick and not options.direct_only
 
 
 def _measure_scenarios(
@@ -187,6 +210,8 @@ def _pick(faults: Sequence[Faults], *, ours: bool) -> list[str]:
 
 def main(words: list[str]) -> int:
     """Run the bench; return the exit code."""
+    # As a user has it: what is compiled at the first start is kept for the next one.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     options = read_arguments(words)
     if path := options.show:
         result = json.loads(path.read_text())

@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from bench.processes import (
     Running,
@@ -195,6 +196,18 @@ def table(results: Results) -> str:
         figures = [one.cpu, two.cpu, two.ratio_to(one), one.rate, two.rate, one.late, two.late]
         rows.append([name, *figures])
     return markdown(header, rows)
+
+
+def section(results: Results) -> dict[str, Any]:
+    """Return what a result keeps: the table, and how many times one over HTTP/1.1 an event costs."""
+    one, two = VERSIONS
+    ratios = [
+        ratio
+        for name, found in results.items()
+        if name.startswith("S3")
+        for ratio in found[two].ratios_to(found[one])
+    ]
+    return {"table": table(results), "ratios": {"event": ratios}}
 
 
 def main(words: list[str]) -> int:

@@ -32,6 +32,10 @@ class Samples:
         if load.gap_us:
             self.late_p99_ms.append(report["gap_late_us"]["p99"] / 1000)
 
+    def ratios_to(self, other: "Samples") -> list[float]:
+        """Return how many times the CPU time of `other` this is, round by round."""
+        return [ours / theirs for ours, theirs in zip(self.cpu_us, other.cpu_us, strict=True)]
+
     def ratio_to(self, other: "Samples") -> str:
         """Return how many times the CPU time of `other` this is, by medians; "-" where one lacks."""
         if not self.cpu_us or not other.cpu_us:

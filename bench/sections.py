@@ -158,11 +158,18 @@ def _floor_table(result: Result) -> str:
     return markdown(["target", "measured", "floor", "holds", "moonshot", "holds"], rows)
 
 
+def _own_table(found: dict[str, Any]) -> str:
+    text: str = found["table"]
+    return text
+
+
 SECTIONS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "scenarios": ("Events and requests", _scenario_tables),
     "memory": ("Open streams", _memory_tables),
     "hang_up": ("A client hangs up", _hang_up_table),
     "start": ("Start", _start_table),
+    "tls": ("TLS", _own_table),
+    "http2": ("HTTP/2 to the client", _own_table),
 }
 """The parts of a result: title, and what makes its text."""
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import trustme
 
@@ -293,6 +294,21 @@ def table(results: Results) -> str:
             cpu, late = [one.cpu for one in found.values()], [one.late for one in found.values()]
             rows.append([f"{scenario}, {mode}", *cpu, *ratios, *late])
     return markdown(header, rows)
+
+
+def section(results: Results) -> dict[str, Any]:
+    """Return what a result keeps: the table, and how many times nginx's an event of ours costs."""
+    paced = [modes for name, modes in results.items() if name.startswith("S3")]
+    ratios = {
+        place: [
+            ratio
+            for modes in paced
+            if "nginx" in modes[mode]
+            for ratio in modes[mode]["rawproxy"].ratios_to(modes[mode]["nginx"])
+        ]
+        for place, mode in (("upstream", "TLS upstream"), ("both", "TLS both sides"))
+    }
+    return {"table": table(results), "ratios": ratios}
 
 
 def main(words: list[str]) -> int:
