@@ -114,16 +114,18 @@ async def speak(conn: Conn, serving: Serving) -> AnyDownstream:
 async def _sniff(conn: Conn, limits: Limits) -> str:
     """Return which HTTP the first bytes are; they are left for its reader (RFC 9113 3.3)."""
     data = b""
-    with trio.move_on_after(limits.idle_seconds) as patience:
-        while data == PREFACE[: len(data)] and len(data) < len(PREFACE):
-            try:
-                more = await conn.receive()
-            except OSError as error:
-                raise Unwelcome("left", error) from error
-            if not more:
-                break  # HTTP/1.1 knows what to say of what there is
-            data += more
-            patience.deadline = trio.current_time() + limits.head_seconds
+    until = trio.current_time() + limits.idle_seconds
+    while data == PREFACE[: len(data)] and len(data) < len(PREFACE):
+        try:
+            more = await conn.receive(until)
+        except trio.TooSlowError:
+            break
+        except OSError as error:
+            raise Unwelcome("left", error) from error
+        if not more:
+            break  # HTTP/1.1 knows what to say of what there is
+        data += more
+        until = trio.current_time() + limits.head_seconds
     if not data:
         raise Unwelcome("left", "no request came")
     conn.unread(data)

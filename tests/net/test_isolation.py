@@ -91,7 +91,9 @@ class Bystander:
     async def _hear(self) -> None:
         said = b"".join(delta(CHAT, f"word {number}") for number in range(self.words))
         while len(self._got) < len(preamble(CHAT) + said):
-            self._got += await self._link.read()
+            data = await self._link.read()
+            assert data, "the bystander's stream has ended"
+            self._got += data
         assert self._got == preamble(CHAT) + said
 
     async def finish(self) -> None:
@@ -331,8 +333,8 @@ def missed_of(failed: set[Place], besides: Collection[tuple[str, str]] = ()) -> 
     ]
 
 
-ALONE = ("Listening._accept", "Sweeper.sweep", "Pump.run", "Pump.expire")
-"""Tasks that serve everybody."""
+ALONE = {"Listening._accept": 5, "Sweeper.sweep": 5, "Pump.run": 2, "Pump.expire": 2}
+"""Tasks that serve everybody, and how many of their waits are failed one after the other."""
 
 
 @pytest.fixture
@@ -357,14 +359,24 @@ async def leave(url: str) -> None:
     await link.aclose()
 
 
+async def idles(url: str) -> None:
+    """A client that keeps its connection until that is closed."""
+    link = await Client.connect(url)
+    await link.send("GET", "/healthz")
+    assert (await link.response()).status == 200
+    assert await link.stream.receive_some(1) == b""
+    await link.aclose()
+
+
 async def endure_alone(error: Callable[[], Exception]) -> set[Place]:
     """Fail the waits of the tasks that nobody owns: whoever comes is served all the same."""
     places: set[Place] = set()
     config = {
-        "server": {"listen": ["127.0.0.1:0"]}, "admin": {"listen": ""},
+        "server": {"listen": ["127.0.0.1:0"], "limits": {"idle_seconds": 0.2}},
+        "admin": {"listen": ""},
         "upstreams": {"local": LOCAL}, "stream": {"keepalive_seconds": 0.01},
     }  # fmt: skip
-    for name, at in itertools.product(ALONE, range(1, 6)):
+    for name, at in [(name, at) for name, most in ALONE.items() for at in range(1, most + 1)]:
         injector = Injector((), (name,))
         async with open_proxy(config) as proxy:
             trio.lowlevel.add_instrument(injector)
@@ -372,6 +384,8 @@ async def endure_alone(error: Callable[[], Exception]) -> set[Place]:
             with trio.fail_after(SECONDS):
                 for _ in range(5):
                     await leave(proxy.urls[0])
+                    if name == "Pump.expire":
+                        await idles(proxy.urls[0])
                     got = await ask(
                         proxy.urls[0], PATH[CHAT], call(CHAT, model="local/ngram", max_tokens=3)
                     )

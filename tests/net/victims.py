@@ -389,7 +389,7 @@ SCENARIOS = {
     "stale": Scenario(asks(CHAT, stream=False), {"up": hangs_up_at_the_second()}, fresh=False),
     "next candidate": Scenario(asks(CHAT), {"a": REFUSES, "b": in_pieces(CHAT)}),
     "next candidate, by the clock": Scenario(
-        asks(CHAT), {"a": says_nothing, "b": in_pieces(CHAT)}, stream={"first_event_seconds": 0.02}
+        asks(CHAT), {"a": says_nothing, "b": in_pieces(CHAT)}, stream={"first_event_seconds": 0.5}
     ),
     "without the pump": Scenario(asks(CHAT), {"up": in_pieces(CHAT)}, pump=False),
     "without the pump, late": Scenario(late_call(CHAT), {"up": in_pieces(CHAT)}, pump=False),
