@@ -24,6 +24,7 @@ from rawproxy.dialects.events import (
     Start,
     Stop,
     Usage,
+    Whole,
 )
 from rawproxy.dialects.freeform import Unwrapper
 from rawproxy.dialects.reading import decode
@@ -139,6 +140,13 @@ class Scribe:
         """Return the end of the running text-like block, if there is one."""
         running = self._running.pop(choice, None)
         return [] if running is None or self.ended else [Close(running[1])]
+
+    def item(self, item: Whole) -> list[Event]:
+        """Return an item that comes whole, behind the end of the running text-like block."""
+        if self._is_over(item.choice):
+            return []
+        self._choices = with_choice(self._choices, item.choice)
+        return [*self.start(), *self.close_text(item.choice), item]
 
     def tool(
         self, key: object, name: str, tool_id: str | None = None, choice: int = 0, *,

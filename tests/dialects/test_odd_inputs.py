@@ -26,7 +26,7 @@ from rawproxy.dialects.reading import (
 from rawproxy.dialects.usage_chunk import ask_usage
 from rawproxy.errors import ClientError, UpstreamCut, UpstreamNonsense
 from rawproxy.wire import eventstream, sse
-from rawproxy.wire.frame import MAX_FRAME
+from rawproxy.wire.frame import MAX_FRAME, PlainFrame
 
 VAULT = Vault(b"key", "id")
 
@@ -415,3 +415,13 @@ def test_what_stands_before_a_frame_that_is_too_long_counts_at_any_cut(at: int) 
     events = [*source.feed(data[:cut]), *source.feed(data[cut:])]
     assert [event.text for event in events if isinstance(event, Delta)] == ["a", "b"]
     assert isinstance(events[-1], Fail)
+
+
+def test_a_candidate_of_nothing_but_a_picture_has_to_stop_as_well() -> None:
+    picture = {"content": {"parts": [{"inlineData": {"data": ""}}]}, "index": 1}
+    chunks = [{"candidates": [picture]}, {"candidates": [{"finishReason": "STOP"}]}]
+    reader = DIALECTS["gemini"].stream_reader(Back())
+    for chunk in chunks:
+        reader.read(PlainFrame(b"", data=encode(chunk), has_data=True))
+    with pytest.raises(UpstreamCut):
+        reader.close()

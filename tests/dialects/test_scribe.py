@@ -21,6 +21,7 @@ from rawproxy.dialects.events import (
     Start,
     Stop,
     Usage,
+    Whole,
 )
 from rawproxy.dialects.freeform import wrap
 from rawproxy.dialects.reading import decode, encode
@@ -57,6 +58,7 @@ def calls() -> st.SearchStrategy[Call]:
         st.builds(lambda k, c, f: lambda s: s.block(k, c, fresh=f), KIND, CHOICE, st.booleans()),
         st.builds(lambda c: lambda s: s.seal(SEAL, c), CHOICE),
         st.builds(lambda c: lambda s: s.close_text(c), CHOICE),
+        st.builds(lambda c: lambda s: s.item(Whole("gemini", Raw(b"{}"), "x", c)), CHOICE),
         st.builds(
             lambda *a, kind: lambda s: s.tool(*a, kind=kind),
             KEY, TOOL, ID, CHOICE, kind=st.sampled_from(["function", "freeform"]),

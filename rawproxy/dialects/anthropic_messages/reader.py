@@ -396,11 +396,7 @@ class ReplyReader:
                 self.unknown += 1
             else:
                 item = Raw(encode(members | {"input": Raw(said)}))
-        if self._scribe.whole or self._scribe.ended:
-            return []
-        return [
-            *self._scribe.start(), *self._scribe.close_text(), Whole(MESSAGES, item, growing.kind),
-        ]  # fmt: skip
+        return self._scribe.item(Whole(MESSAGES, item, growing.kind))
 
 
 class _RawDelta(msgspec.Struct):

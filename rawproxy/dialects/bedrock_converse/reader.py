@@ -436,10 +436,9 @@ class ReplyReader:
         except ValueError:
             kind = ""
         self.unknown += kind not in _VENDOR_RUN
-        if not kind or self._scribe.whole or self._scribe.ended:
+        if not kind:
             return []
-        events = [*self._scribe.start(), *self._stop_texts(), *self._scribe.close_text()]
-        return [*events, Whole(CONVERSE, item, kind)]
+        return [*self._stop_texts(), *self._scribe.item(Whole(CONVERSE, item, kind))]
 
 
 _KINDS = ("text", "thinking", "tool")

@@ -349,7 +349,7 @@ class ChunkReader:
             self.unknown += bool(members)
             return []
         self._thoughts.pop(number, None)
-        return [*self._scribe.close_text(number), Whole(GEMINI, raw, kind, number)]
+        return self._scribe.item(Whole(GEMINI, raw, kind, number))
 
     def _notes(
         self, read: Callable[[Raw, TextMap], list[Note]], raw: Raw, number: int

@@ -503,9 +503,7 @@ class ResponseReader:
 
     def _whole(self, item: _Item, raw: Raw) -> list[Event]:
         self.unknown += item.kind not in HOSTED
-        return [
-            *self._scribe.start(), *self._scribe.close_text(), Whole(RESPONSES, raw, item.kind),
-        ]  # fmt: skip
+        return self._scribe.item(Whole(RESPONSES, raw, item.kind))
 
 
 _INPUT = (0, "tool")
