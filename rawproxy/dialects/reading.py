@@ -12,6 +12,7 @@ Errors name the path, never the value.
 """
 
 import re
+from json import JSONDecoder
 from typing import Any, Self, TypeVar, cast
 
 import msgspec
@@ -25,6 +26,7 @@ __all__ = [
     "Fields",
     "choice_number",
     "decode",
+    "documents",
     "encode",
     "flat",
     "whole_count",
@@ -40,6 +42,9 @@ MOST_CHOICES = 128
 
 _ENCODER = msgspec.json.Encoder()
 _DECODERS: dict[object, msgspec.json.Decoder[Any]] = {}
+
+_DOCUMENT = JSONDecoder()
+_BLANK = re.compile(r"\s*")
 
 _OBJECT = msgspec.json.Decoder(dict[str, Raw])
 _TEXT = msgspec.json.Decoder(str | None)
@@ -76,6 +81,31 @@ def decode(data: bytes | Raw, kind: type[T]) -> T:
 def encode(value: object) -> bytes:
     """Return `value` as JSON bytes; `Raw` inside it is written as it stands."""
     return _ENCODER.encode(value)
+
+
+def documents(data: bytes) -> list[bytes]:
+    """Return the JSON documents that stand in a row: some servers put several into one frame.
+
+    `[DONE]` counts as one, the last: whatever stands behind it has no meaning.
+
+    Raises:
+        ValueError: something is no document; so nothing is read of what stands before it, either.
+    """
+    text = data.decode("utf-8", "replace").strip()
+    found: list[bytes] = []
+    at = 0
+    while at < len(text):
+        if text.startswith("[DONE]", at):
+            return [*found, b"[DONE]"]
+        try:
+            _, end = _DOCUMENT.raw_decode(text, at)
+        except RecursionError:
+            raise ValueError("the JSON is nested too deep") from None
+        found.append(text[at:end].encode())
+        blank = _BLANK.match(text, end)
+        assert blank is not None  # it matches nothing at all, too
+        at = blank.end()
+    return found
 
 
 def flat(data: bytes) -> bytes:

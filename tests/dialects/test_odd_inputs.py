@@ -425,3 +425,18 @@ def test_a_candidate_of_nothing_but_a_picture_has_to_stop_as_well() -> None:
         reader.read(PlainFrame(b"", data=encode(chunk), has_data=True))
     with pytest.raises(UpstreamCut):
         reader.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [
+        ("openai_chat", {"error": {"message": "it broke"}}),
+        ("openai_responses", {"type": "response.completed", "response": {"output": []}}),
+        ("anthropic_messages", {"type": "error", "error": {"message": "it broke"}}),
+    ],
+)
+def test_nothing_is_read_of_a_frame_that_goes_on_with_nonsense(name: str, end: object) -> None:
+    source = StreamSource(DIALECTS[name].stream_reader(Back()), sse, MAX_FRAME)
+    assert source.feed(b"data: " + encode(end) + b'"se') == []
+    with pytest.raises(UpstreamCut):
+        source.close()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from rawproxy.dialects.reading import Fields, decode, encode
+from rawproxy.dialects.reading import Fields, decode, documents, encode
 from rawproxy.errors import ClientError
 
 SECRET = "hunter2"  # stands for whatever a client sent
@@ -236,3 +236,23 @@ def test_a_fault_beside_half_a_pair_stays_a_fault() -> None:
 
 def test_raw_json_is_written_as_it_stands() -> None:
     assert encode({"a": Raw(b"1.50"), "b": "ü"}) == '{"a":1.50,"b":"ü"}'.encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (b" \n", []),
+        (b' {"a":1}', [b'{"a":1}']),
+        (b'{"a": "}{"}\n[] 1 ', [b'{"a": "}{"}', b"[]", b"1"]),
+        (b'"\xff\xc3\xbc"', ['"\ufffdü"'.encode()]),
+        (b"{} [DONE] {", [b"{}", b"[DONE]"]),
+    ],
+)
+def test_documents_in_a_row(data: bytes, found: list[bytes]) -> None:
+    assert documents(data) == found
+
+
+@pytest.mark.parametrize("data", [b"{", b"{}x", b"{} [DONE", b"[" * DEEP, b"9" * 4301])
+def test_what_is_no_document_spoils_all(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        documents(data)

@@ -7,8 +7,6 @@ understood is.
 Spec: https://platform.claude.com/docs/en/build-with-claude/streaming
 """
 
-from json import JSONDecoder
-
 import msgspec
 from msgspec import Raw
 
@@ -16,7 +14,7 @@ from rawproxy.dialects.anthropic_shared import read_failure
 from rawproxy.dialects.base import Back
 from rawproxy.dialects.envelope import seal
 from rawproxy.dialects.events import NO_JSON, Event, Note, Reason, Usage, Whole
-from rawproxy.dialects.reading import decode, encode, whole_count
+from rawproxy.dialects.reading import decode, documents, encode, whole_count
 from rawproxy.dialects.scribe import Scribe
 from rawproxy.errors import UpstreamNonsense
 from rawproxy.wire.frame import Frame
@@ -199,19 +197,18 @@ class ReplyReader:
 
     def _read_odd(self, data: bytes) -> list[Event]:
         """Read data that is not one event: several documents in a row, or JSON of another shape."""
+        try:
+            found = documents(data)
+        except ValueError:
+            raise UpstreamNonsense("a frame of the upstream's stream is not JSON") from None
         events: list[Event] = []
-        text = data.decode("utf-8", "replace")
-        while text:
+        for one in found:
             try:
-                _, end = JSONDecoder().raw_decode(text)
-            except (ValueError, RecursionError):  # or a number of 4,301 digits
-                raise UpstreamNonsense("a frame of the upstream's stream is not JSON") from None
-            one = text[:end].encode("utf-8", "replace")
-            try:
-                events += self._read_event(decode(one, _Event), one)
+                event = decode(one, _Event)
             except ValueError:
                 self.unknown += 1
-            text = text[end:].lstrip()
+            else:
+                events += self._read_event(event, one)
         return events
 
     def _read_event(self, event: _Event, data: bytes) -> list[Event]:

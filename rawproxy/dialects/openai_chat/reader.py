@@ -7,8 +7,6 @@ many.
 Spec: https://platform.openai.com/docs/api-reference/chat-streaming
 """
 
-from json import JSONDecoder
-
 import msgspec
 from msgspec import Raw
 
@@ -18,7 +16,7 @@ from rawproxy.dialects.events import Event, Fail, FailKind, Note, Reason
 from rawproxy.dialects.openai_chat.messages import PLAIN
 from rawproxy.dialects.openai_chat.reasoning_details import Entry
 from rawproxy.dialects.openai_shared import TokenUsage, read_failure, read_usage
-from rawproxy.dialects.reading import choice_number, decode, encode, whole_count
+from rawproxy.dialects.reading import choice_number, decode, documents, encode, whole_count
 from rawproxy.dialects.scribe import Scribe
 from rawproxy.errors import UpstreamNonsense
 from rawproxy.wire.frame import Frame
@@ -195,20 +193,20 @@ class ChunkReader:
 
     def _read_odd(self, data: bytes) -> list[Event]:
         """Read data that is not one chunk: several documents in a row, or JSON of another shape."""
+        try:
+            found = documents(data)
+        except ValueError:
+            raise UpstreamNonsense("a frame of the upstream's stream is not JSON") from None
         events: list[Event] = []
-        text = data.decode("utf-8", "replace")
-        while text:
-            if text.startswith("[DONE]"):
+        for one in found:
+            if one == b"[DONE]":
                 return [*events, *self._done()]
             try:
-                _, end = JSONDecoder().raw_decode(text)
-            except (ValueError, RecursionError):  # or a number of 4,301 digits
-                raise UpstreamNonsense("a frame of the upstream's stream is not JSON") from None
-            try:
-                events += self._read_chunk(decode(text[:end].encode(), _Chunk))
+                chunk = decode(one, _Chunk)
             except ValueError:
                 self.unknown += 1
-            text = text[end:].lstrip()
+            else:
+                events += self._read_chunk(chunk)
         return events
 
     def _read_chunk(self, chunk: _Chunk) -> list[Event]:

@@ -12,7 +12,6 @@ response, is said only where nothing of it streamed: this reader may not have be
 
 import re
 from collections.abc import Mapping
-from json import JSONDecoder
 
 import msgspec
 from msgspec import Raw
@@ -35,7 +34,7 @@ from rawproxy.dialects.openai_responses.reasoning import (
     SEPARATOR,
     read_reasoning,
 )
-from rawproxy.dialects.reading import decode, encode, whole_count
+from rawproxy.dialects.reading import decode, documents, encode, whole_count
 from rawproxy.dialects.scribe import Scribe
 from rawproxy.errors import UpstreamNonsense
 from rawproxy.wire.frame import Frame
@@ -180,21 +179,18 @@ class ResponseReader:
 
     def _read_odd(self, data: bytes) -> list[Event]:
         """Read data that is not one event: several documents in a row, or JSON of another shape."""
+        try:
+            found = documents(data)
+        except ValueError:
+            raise UpstreamNonsense("a frame of the upstream's stream is not JSON") from None
         events: list[Event] = []
-        text = data.decode("utf-8", "replace")
-        while text:
-            try:
-                _, end = JSONDecoder().raw_decode(text)
-            except (ValueError, RecursionError):  # or a number of 4,301 digits
-                raise UpstreamNonsense("a frame of the upstream's stream is not JSON") from None
-            one = text[:end].encode("utf-8", "replace")
+        for one in found:
             try:
                 event = decode(one, _Event)
             except ValueError:
                 self.unknown += 1
             else:
                 events += self._read_event(event, one)
-            text = text[end:].lstrip()
         return events
 
     def _read_event(self, event: _Event, data: bytes) -> list[Event]:
