@@ -440,3 +440,39 @@ def test_nothing_is_read_of_a_frame_that_goes_on_with_nonsense(name: str, end: o
     assert source.feed(b"data: " + encode(end) + b'"se') == []
     with pytest.raises(UpstreamCut):
         source.close()
+
+
+@pytest.mark.parametrize("odd", [[], {}, 1, None, ""])
+@pytest.mark.parametrize("name", ["id", "type"])
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"id": "rs_1", "type": "reasoning", "summary": [], "encrypted_content": "x"},
+        {"id": "ws_1", "type": "web_search_call", "status": "completed"},
+    ],
+)
+def test_an_item_without_its_id_or_its_type_gets_them(
+    item: dict[str, object], name: str, odd: object
+) -> None:
+    added = {"type": "response.output_item.added", "output_index": 0, "item": item}
+    done = {"type": "response.output_item.done", "output_index": 0, "item": item | {name: odd}}
+    over = {"type": "response.completed", "response": {"output": []}}
+    source = StreamSource(DIALECTS["openai_responses"].stream_reader(Back()), sse, MAX_FRAME)
+    sink = StreamSink(
+        DIALECTS["openai_responses"].stream_writer(asked("openai_responses"), "made", 7)
+    )
+    pipe = TranslatePipe(source, sink)
+    said = b"".join(
+        part for one in (added, done, over) for part in pipe.feed(sse.write(encode(one)))
+    )
+    assert list(validate("openai_responses", said)) == []
+
+
+@pytest.mark.parametrize("at", [[], {}, None, "0", 1.5])
+def test_a_place_that_is_no_number_is_none(at: object) -> None:
+    said = [
+        {"type": "response.output_item.added", "output_index": 0, "item": {"type": "message"}},
+        {"type": "response.output_text.annotation.added", "output_index": 0, "content_index": at},
+    ]
+    broken = validate("openai_responses", [sse.write(encode(one)) for one in said])
+    assert [one for one in broken if "annotation of part" in one.what]

@@ -241,8 +241,9 @@ class ResponseGrammar:
         item = self._item(event)
         if isinstance(item, str):
             return [item]
-        if ("content_index", event.get("content_index")) not in item.open:
-            return [f"order: an annotation of part {event.get('content_index')}, which is not open"]
+        at = event.get("content_index")
+        if not isinstance(at, int) or ("content_index", at) not in item.open:
+            return [f"order: an annotation of part {at}, which is not open"]
         return [] if _is_object(event.get("annotation")) else ["annotation: there is none"]
 
     def _check_done(self, event: Json) -> list[str]:

@@ -140,8 +140,8 @@ class Head(msgspec.Struct):
     id: str
     model: str
     created: int
-    natives: set[bytes] = set()
-    """Ids of the vendor's own reasoning items among the output, as JSON."""
+    natives: set[str] = set()
+    """Ids of the vendor's own reasoning items among the output."""
 
     @classmethod
     def of(cls, call: Call, reply_id: str, now: int, model: str | None = None) -> "Head":
@@ -163,7 +163,9 @@ class Head(msgspec.Struct):
         if seal is None or seal.form != REASONING or not seal.covers(text):
             return None
         item = {"id": Raw(encode(item_id))} | write_reasoning(seal, text)
-        own = bytes(item["id"])
+        own = member(item, "id", str)
+        if not own:  # "", or no string
+            own, item["id"] = item_id, Raw(encode(item_id))
         if own in self.natives:
             return None
         self.natives.add(own)

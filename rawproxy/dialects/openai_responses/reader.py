@@ -439,7 +439,11 @@ class ResponseReader:
 
     def _done(self, item: _Item, raw: Raw) -> list[Event]:
         members = self._members(raw)
-        item.kind = member(members, "type", str) or item.kind
+        kind = member(members, "type", str)
+        if members and item.kind and not kind:  # it was said when the item was added
+            members["type"] = Raw(encode(item.kind))
+            raw = Raw(encode(members))
+        item.kind = kind or item.kind
         events: list[Event] = []
         match item.kind if members else "":
             case "":
