@@ -25,9 +25,12 @@ __all__ = ["Groove", "around", "unescaped"]
 
 # One literal first: the regex engine looks for it with memchr.
 _VARIES = re.compile(
-    rb'"(?:((?:sequence_number|created)"\s?:\s?)[0-9]+|'
+    rb'"(?:((?:sequence_number|created)"\s?:\s?)[0-9]++(?=[,}])|'
     rb'((?:created_at|obfuscation|p)"\s?:\s?")[^"\\]*)'
 )
+# What the next one may be, so that the frame is JSON still: a number that is read as one, a string.
+_NUMBER = re.compile(rb"(?:0|[1-9][0-9]{0,17})")
+_STRING = re.compile(rb"[0-9A-Za-z:.+_-]*+")
 # A text in JSON as every encoder here spells it: the short escapes and no other ones.
 _PLAIN = re.compile(rb'(?:[^"\\\x00-\x1f]++|\\["\\bfnrt])++')
 _LINE_ENDS = (
@@ -43,8 +46,8 @@ Span = Callable[[bytes, int], tuple[int, int, int] | None]
 """Where the data is of the frame that stands at a place, if it is framed like others: its start, its end,
 the frame's end."""
 
-Part = tuple[bytes, bytes | None]
-"""Fixed bytes; and, where a member varies, the fixed bytes that follow its value."""
+Part = tuple[bytes, re.Pattern[bytes] | None, bytes]
+"""Fixed bytes; and, where a member varies, what its value may be, and the fixed bytes that follow it."""
 
 
 class Groove:
@@ -64,8 +67,8 @@ class Groove:
         """The block whose text is known to follow; -1 while none is."""
         self._once: tuple[int, Part, Part] | None = None  # one frame so far
         self._tries = 0
-        self._before: Part = b"", None
-        self._after: Part = b"", None
+        self._before: Part = b"", None, b""
+        self._after: Part = b"", None, b""
 
     def learn(self, frame: Frame, events: list[Event]) -> None:
         """Learn what one frame was read as."""
@@ -105,7 +108,7 @@ class Groove:
 
         Return where they end: `at` itself where there are none, or something is odd.
         """
-        (before, opens), (after, closes) = self._before, self._after
+        (before, opens, _), (after, closes, _) = self._before, self._after
         if opens is not None or closes is not None or not data.startswith(before, at):
             return at
         # Each but the last one ends where the next one begins.
@@ -134,21 +137,21 @@ class Groove:
 
     def _text(self, data: bytes, at: int, found: list[bytes]) -> int:
         """Add the text of the frame that begins at `at`; return where it ends, -1 if it does not fit."""
-        fixed, rest = self._before
+        fixed, value, rest = self._before
         if not data.startswith(fixed, at):
             return -1
         at += len(fixed)
-        if rest is not None and (at := _pass(data, at, rest)) < 0:
+        if value is not None and (at := _pass(data, at, value, rest)) < 0:
             return -1
         if (plain := _PLAIN.match(data, at)) is None:
             return -1
         text = plain[0]
-        fixed, rest = self._after
+        fixed, value, rest = self._after
         at += len(text)
         if not data.startswith(fixed, at):
             return -1
         at += len(fixed)
-        if rest is not None and (at := _pass(data, at, rest)) < 0:
+        if value is not None and (at := _pass(data, at, value, rest)) < 0:
             return -1
         if not (text.isascii() or _is_text(text)):
             return -1
@@ -171,15 +174,13 @@ def unescaped(text: bytes) -> str:
     return decode(b'"%b"' % text, str) if b"\\" in text else text.decode()
 
 
-def _pass(data: bytes, at: int, rest: bytes) -> int:
-    """Return where `data` goes on behind the value that begins at `at`, and `rest`; -1 without it."""
-    found = _VALUE.match(data, at)
-    assert found is not None  # it matches nothing at all, too
+def _pass(data: bytes, at: int, value: re.Pattern[bytes], rest: bytes) -> int:
+    """Return where `data` goes on behind the `value` that begins at `at`, and `rest`; -1 without them."""
+    found = value.match(data, at)
+    if found is None:
+        return -1
     at = found.end()
     return at + len(rest) if data.startswith(rest, at) else -1
-
-
-_VALUE = re.compile(rb"[0-9A-Za-z:.+_-]*+")
 
 
 def _is_text(text: bytes) -> bool:
@@ -219,7 +220,7 @@ def _part(text: bytes) -> Part | None:
     if len(found) > 1:
         return None
     if not found:
-        return text, None
+        return text, None, b""
     (match,) = found
-    cut = match.end(match.lastindex or 0)
-    return text[:cut], text[match.end() :]
+    fixed = text[: match.end(match.lastindex or 0)]
+    return fixed, _NUMBER if match.lastindex == 1 else _STRING, text[match.end() :]

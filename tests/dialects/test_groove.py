@@ -282,6 +282,22 @@ def test_what_varies_may_be_nothing_else() -> None:
         assert groove.texts(other) == ([], 0)
 
 
+@pytest.mark.parametrize(
+    "number", [b"", b"0x10", b"17p", b"007", b"-1", b"1.5", b"1e9", b'"9"', b"9" * 19]
+)
+def test_a_number_that_varies_stays_a_number(number: bytes) -> None:
+    groove = learnt(NUMBERED % (7, b"one", b"a"), NUMBERED % (8, b"two", b"b"))
+    data = NUMBERED % (9, b"x", b"c")
+    assert known(groove, data.replace(b"9", b"0")) == [b"x"]
+    assert groove.texts(data.replace(b"9", number)) == ([], 0)
+
+
+def test_of_a_number_with_a_fraction_nothing_varies() -> None:
+    data = NUMBERED % (7, b"one", b"a")
+    groove = learnt(data.replace(b"7", b"1.5"), data.replace(b"7", b"2.5"))
+    assert groove.block == -1
+
+
 def test_a_reply_that_may_be_cut_off_is_read_to_the_sequence() -> None:
     """Its texts are not carried past it."""
     frames = stream("openai_chat", ["a", "b", "c", "d STOP e", "f"])
