@@ -48,6 +48,7 @@ class StreamSource:
         self._reader = reader
         self._framing = framing
         self._splitter = framing.splitter(frame_bytes)
+        self._frame_bytes = frame_bytes
         self._groove = Groove(eventstream.alike if framing is eventstream else None)
         self._torn = False  # the splitter may hold the beginning of a frame
 
@@ -59,7 +60,8 @@ class StreamSource:
         if self._torn:
             data = self._splitter.unread() + data
             self._torn = False
-        texts, end = self._groove.texts(data)
+        # No frame is longer than what it came in; else the splitter has to see it.
+        texts, end = self._groove.texts(data) if len(data) <= self._frame_bytes else ([], 0)
         if not texts:
             self.steady = -1
         return texts, data[end:]

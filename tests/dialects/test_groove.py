@@ -14,6 +14,7 @@ from rawproxy.dialects.ends import StreamSink, StreamSource
 from rawproxy.dialects.events import Close, Delta, End, Event, Open, Start, Stop, Usage
 from rawproxy.dialects.groove import TRIES, Groove, around, unescaped
 from rawproxy.dialects.pipe import TranslatePipe
+from rawproxy.errors import UpstreamNonsense
 from rawproxy.wire import eventstream
 from rawproxy.wire.frame import MAX_FRAME, Frame, PlainFrame
 
@@ -229,9 +230,9 @@ class Deaf(Groove):
         pass
 
 
-def pipe(source: str, target: str) -> TranslatePipe:
+def pipe(source: str, target: str, frame_bytes: int = MAX_FRAME) -> TranslatePipe:
     dialect = DIALECTS[source]
-    reading = StreamSource(dialect.stream_reader(Back()), dialect.FRAMING, MAX_FRAME)
+    reading = StreamSource(dialect.stream_reader(Back()), dialect.FRAMING, frame_bytes)
     call = Call(target, "m", stream=True, wants_usage=True)
     return TranslatePipe(reading, StreamSink(DIALECTS[target].stream_writer(call, "id", 0)))
 
@@ -257,6 +258,19 @@ def test_a_pipe_says_the_same_with_and_without(
     expected = b"".join(part for frame in frames for part in plain.feed(frame))
     assert said + b"".join(whole.close()) == expected + b"".join(plain.close())
     assert whole.tally.deltas == plain.tally.deltas
+
+
+@pytest.mark.parametrize("source", CLIENTS)
+@pytest.mark.parametrize("torn", [0, 50])
+def test_a_frame_that_is_too_long_is_so_in_a_groove_as_well(source: str, torn: int) -> None:
+    reply = pipe(source, "anthropic_messages", 600)
+    frames = stream(source, ["a", "b", "c", "y" * 600])
+    at = next(at for at, data in enumerate(frames) if b"yyy" in data)
+    long = frames[at]
+    said = b"".join(part for data in frames[:at] for part in reply.feed(data))
+    assert said.count(b"text_delta") == 3
+    with pytest.raises(UpstreamNonsense, match="600"):
+        [reply.feed(data) for data in (long[:torn], long[torn:]) if data]
 
 
 def test_nonsense_behind_texts_of_one_read_ends_the_reply_behind_them() -> None:
