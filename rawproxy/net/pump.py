@@ -77,10 +77,10 @@ class Pump:
 
     def take(self, fd: int, taker: Taker) -> None:
         """Call `taker` each time that there is something to read, until `leave` or `forget`."""
-        self._takers[fd] = taker
         if fd not in self._registered and not self._over:
             self._poll.register(fd, _READ)
             self._registered.add(fd)
+        self._takers[fd] = taker
 
     def leave(self, fd: int) -> None:
         """Call nobody for it any more; harmless where nobody was."""
@@ -102,11 +102,14 @@ class Pump:
         try:
             yield
         finally:
-            self._together -= 1
-            if not self._together and self._later:
-                later, self._later = self._later, []
-                for do in later:
-                    _guarded(do)
+            self._apart()
+
+    def _apart(self) -> None:
+        self._together -= 1
+        if not self._together and self._later:
+            later, self._later = self._later, []
+            for do in later:
+                _guarded(do)
 
     def later(self, do: Callable[[], None]) -> bool:
         """Do this once all that is ready now was handled; False outside of that: then nobody will."""
@@ -189,16 +192,20 @@ class Pump:
                         wait.end(outcome.Error(trio.TooSlowError()))
 
     async def _look(self) -> None:
+        poll, takers, number = self._poll, self._takers, self._poll.fileno()
         while True:
-            await trio.lowlevel.wait_readable(self._poll)
-            with self.together():
-                for fd, _ in self._poll.poll(0, BATCH):
-                    taker = self._takers.get(fd)
+            await trio.lowlevel.wait_readable(number)
+            self._together += 1  # a `with` would cost as much as an event's system call
+            try:
+                for fd, _ in poll.poll(0, BATCH):
+                    taker = takers.get(fd)
                     if taker is None:
                         # The kernel would tell it again and again.
                         self._unregister(fd)
                     else:
                         _guarded(taker)
+            finally:
+                self._apart()
 
     def _unregister(self, fd: int) -> None:
         self._registered.discard(fd)

@@ -254,6 +254,8 @@ class _Http1Reply:
     def _data(self, events: list[HttpEvent]) -> bytes | None:
         """Return the bytes of `events`; None where there are none, and more will come."""
         self._events = []
+        if len(events) == 1 and isinstance(events[0], Body):  # as it nearly always is
+            return events[0].data
         self.ended = bool(events) and isinstance(events[-1], End)
         data = b"".join([event.data for event in events if isinstance(event, Body)])
         return data if data or self.ended else None
