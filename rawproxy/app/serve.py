@@ -3,7 +3,6 @@
 Layer: app.
 """
 
-import gc
 import logging
 import math
 import os
@@ -34,6 +33,7 @@ from rawproxy.app.build import (
 )
 from rawproxy.app.config import Config, checked, from_mapping, load
 from rawproxy.app.descriptors import connections_that_fit, raise_limit
+from rawproxy.app.heap import settle, tidy
 from rawproxy.app.metrics import Families, Metrics, text_of
 from rawproxy.app.notify import Notifier
 from rawproxy.app.sockets import Listener, Sockets, is_local, url_of
@@ -52,12 +52,9 @@ from rawproxy.net.welcome import AnyDownstream, Serving, welcome
 if TYPE_CHECKING:
     from rawproxy.app.workers import Supervisor
 
-__all__ = ["Drained", "Proxy", "main", "open_proxy", "run_in_thread", "settle"]
+__all__ = ["Drained", "Proxy", "main", "open_proxy", "run_in_thread"]
 
 _log = logging.getLogger("rawproxy")
-
-COLLECTED_AFTER = (50_000, 20, 20)
-"""New objects after which the youngest are looked at, and how many such looks make one at older ones."""
 
 SWEEP_SECONDS = 0.25
 """How often the clocks are looked at; a quarter of the shortest one where that is less."""
@@ -268,6 +265,10 @@ class Proxy:
     async def _text(self) -> bytes:
         return await trio.to_thread.run_sync(lambda: text_of(self.families()))
 
+    def activity(self) -> tuple[int, int]:
+        """Return how many exchanges are running, and how many have ended so far."""
+        return len(self._sweeper.runs), self._ended
+
     def families(self) -> Families:
         """Return the metrics of now."""
         self.metrics.connections.set(len(self._connections))
@@ -409,6 +410,8 @@ async def _serve(
         async with trio.open_nursery() as nursery:
             await proxy.open(nursery)
             settle()
+            if isinstance(proxy, Proxy):
+                nursery.start_soon(tidy, proxy.activity)
             _say_where(proxy)
             notifier.ready(_status(proxy))
             nursery.start_soon(notifier.keep_alive)
@@ -423,18 +426,6 @@ async def _serve(
             nursery.cancel_scope.cancel()
     proxy.close()
     return 0
-
-
-def settle() -> None:
-    """Have the garbage collector leave alone what the start has made, and look less often at the rest.
-
-    Modules and tables are there to the end: with them each full collection took 30 ms of everybody's time.
-    What an exchange leaves goes by itself; what only the collector finds is rare, so it may wait until there is
-    more of it.
-    """
-    gc.freeze()
-    gc.set_threshold(*COLLECTED_AFTER)
-    gc.enable()
 
 
 def _say_where(proxy: "Proxy | Supervisor") -> None:

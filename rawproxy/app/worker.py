@@ -24,7 +24,8 @@ from rawproxy.app.channel import (
     Ready,
     Told,
 )
-from rawproxy.app.serve import Proxy, settle
+from rawproxy.app.heap import settle, tidy
+from rawproxy.app.serve import Proxy
 from rawproxy.app.sockets import Listener, Place
 from rawproxy.errors import ConfigError
 
@@ -74,6 +75,7 @@ class Worker:
                 proxy = Proxy(message.config)
                 await proxy.start(nursery)
                 settle()
+                nursery.start_soon(tidy, proxy.activity)
                 self._proxy = proxy
             else:
                 self._proxy.reload(message.config)
