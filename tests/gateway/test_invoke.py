@@ -78,3 +78,11 @@ def test_a_chunk_that_is_too_long_goes_on_in_pieces() -> None:
 def test_a_tail_is_nothing() -> None:
     assert INVOKE.read_tail(chunk()[:-4]) is None
     assert INVOKE.mend(b"") == b""
+
+
+@pytest.mark.parametrize("size", [0, 1, 20, len(chunk()) - 1])
+def test_what_is_not_whole_can_be_had_back(size: int) -> None:
+    splitter = INVOKE.splitter(1000)
+    assert len(splitter.feed(chunk() + chunk()[:size])) == 1
+    assert splitter.unread() == chunk()[:size]
+    assert len(splitter.feed(chunk())) == 1
