@@ -218,10 +218,14 @@ def _dump(rng: Random, tree: Any) -> bytes:
         text = json.dumps(tree, ensure_ascii=ascii_only, separators=gap)
     except (ValueError, RecursionError):  # a tree that was put into itself
         return b"{}"
-    data = text.encode(errors="surrogatepass")
-    while (raw := f'"{_RAW}"'.encode()) in data:
-        data = data.replace(raw, rng.choice(_RAWS), 1)
-    return data
+    first, *others = text.encode(errors="surrogatepass").split(f'"{_RAW}"'.encode())
+    pieces, size = [first], len(first)
+    for other in others:
+        if size > MAX_INPUT:  # some are long, and may stand there thousands of times
+            break
+        pieces += (rng.choice(_RAWS), other)
+        size += len(pieces[-2]) + len(other)
+    return b"".join(pieces)
 
 
 def _slots(box: Any) -> list[Slot]:

@@ -269,6 +269,12 @@ def test_a_document_that_cannot_be_walked_is_refused(body: bytes) -> None:
         find_strings(body, b"rp1.")
 
 
+@pytest.mark.parametrize("depth", [MAX_DEPTH - 1, MAX_DEPTH])
+def test_a_string_is_found_down_to_the_limit(depth: int) -> None:
+    (found,) = find_strings(b"[" * depth + b'"rp1."' + b"]" * depth, b"rp1.")
+    assert found.path == (0,) * depth
+
+
 def test_what_is_no_document_may_pass_where_it_does_no_harm() -> None:
     assert [one.path for one in find_strings(b'"a": "rp1.", 2', b"rp1.")] == [()]
 
