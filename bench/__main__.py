@@ -22,7 +22,7 @@ from bench.pages import write_page
 from bench.peers import BASIC, EVERY, find_peers
 from bench.processes import StartError, on_cores, plan_cores, raise_file_limit
 from bench.report import describe_machine, now_text, save, summarise_scenarios
-from bench.rig import DEFAULT_PROXY, Rig, open_rig
+from bench.rig import DEFAULT_PROXY, Rig, open_rig, tell
 from bench.scenarios import DIRECT, SCENARIOS, Scenario, measure_scenarios
 from bench.sections import format_tables
 from bench.start import measure_imports, measure_starts
@@ -227,9 +227,8 @@ def main(words: list[str]) -> int:
     print(format_tables(result))
     if options.page:
         write_page(path)
-    for fault in result["faults"]:
-        print(f"WRONG: {fault}", file=sys.stderr)
-    return 1 if result["faults"] and not options.show else 0
+    code = tell(result["faults"])
+    return 0 if options.show else code
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.processes import StartError, on_cores, plan_cores, raise_file_limit
-from bench.rig import DEFAULT_PROXY, find_faults, open_rig
+from bench.rig import DEFAULT_PROXY, find_faults, open_rig, tell
 from bench.scenarios import SCENARIOS
 
 __all__ = ["Stacks", "draw", "main", "measure_flame", "read_stacks", "table", "times"]
@@ -266,9 +266,7 @@ def main(words: Sequence[str]) -> int:
         raw = "".join(f"{';'.join(stack)} {count}\n" for stack, count in sorted(stacks.items()))
         picture.with_suffix(".txt").write_text(raw)
         print(f"{name}: {stacks.total()} samples, {picture}\n\n{table(stacks)}\n")
-    for fault in faults:
-        print(f"WRONG: {fault}", file=sys.stderr)
-    return 1 if faults else 0
+    return tell(faults)
 
 
 if __name__ == "__main__":

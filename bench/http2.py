@@ -28,7 +28,7 @@ from bench.processes import (
     plan_cores,
     raise_file_limit,
 )
-from bench.rig import DEFAULT_PROXY, Load, Rig, find_faults, open_rig
+from bench.rig import DEFAULT_PROXY, Load, Rig, find_faults, open_rig, tell
 from bench.samples import Samples
 from bench.scenarios import SCENARIOS
 from bench.tables import markdown
@@ -240,9 +240,7 @@ def main(words: list[str]) -> int:
         else:
             faults += wrong
             print(f"\nS1 by h2load, 64 requests at once: {cpu:.1f} us a request, {rate:,.0f} /s")
-    for fault in faults:
-        print(f"WRONG: {fault}", file=sys.stderr)
-    return 1 if faults else 0
+    return tell(faults)
 
 
 if __name__ == "__main__":

@@ -104,25 +104,13 @@ class Case:
 # -- events
 
 
-def _splitting(framing: Framing) -> Run:
-    """Each frame in a read of its own."""
-    reads = [framing.write(event) for event in EVENTS]
+def _splitting(framing: Framing, together: int = 1) -> Run:
+    """So many frames in a read."""
+    frames = [framing.write(event) for event in EVENTS]
+    reads = [b"".join(frames[at : at + together]) for at in range(0, UNITS, together)]
 
     def run() -> None:
         feed = framing.splitter(MAX_FRAME).feed
-        for read in reads:
-            feed(read)
-
-    return run
-
-
-def _splitting_fifty() -> Run:
-    """Fifty frames in a read."""
-    frames = [sse.write(event) for event in EVENTS]
-    reads = [b"".join(frames[at : at + 50]) for at in range(0, UNITS, 50)]
-
-    def run() -> None:
-        feed = sse.splitter(MAX_FRAME).feed
         for read in reads:
             feed(read)
 
@@ -250,7 +238,7 @@ def _writing_responses_h11() -> None:
 
 CASES = (
     Case("SSE splitter, a frame a read", "frame", _splitting(sse), "json.loads", _parsing),
-    Case("SSE splitter, 50 frames a read", "frame", _splitting_fifty(), "json.loads", _parsing),
+    Case("SSE splitter, 50 frames a read", "frame", _splitting(sse, 50), "json.loads", _parsing),
     Case("NDJSON splitter", "line", _splitting(ndjson), "json.loads", _parsing),
     Case("eventstream splitter", "message", _splitting(eventstream), "json.loads", _parsing),
     Case("PassPipe, chat", "event", _passing(), "json.loads", _parsing),

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +126,13 @@ def find_faults(report: dict[str, Any], load: Load) -> list[str]:
     if load.stream and not faults and report["events"] != report["ok"] * load.expect:
         faults.append(f"{report['events']} events in {report['ok']} streams of {load.expect}")
     return faults
+
+
+def tell(faults: Sequence[str]) -> int:
+    """Say on stderr what was wrong; return the exit code."""
+    for fault in faults:
+        print(f"WRONG: {fault}", file=sys.stderr)
+    return 1 if faults else 0
 
 
 class Rig:

@@ -31,7 +31,7 @@ from bench.processes import (
     pss_bytes,
     raise_file_limit,
 )
-from bench.rig import DEFAULT_PROXY, Load, Rig, find_faults, open_rig
+from bench.rig import DEFAULT_PROXY, Load, Rig, find_faults, open_rig, tell
 from bench.samples import Samples
 from bench.scenarios import SCENARIOS
 from bench.slow import SlowReader, content_of, digest, reading_slowly
@@ -82,6 +82,14 @@ def _upstream_hash(rig: Rig, load: Load) -> str:
     """Return the hash of what the mock itself answers."""
     direct = replace(load, connections=1, ramp_ms=0)
     return str(_run(rig, direct, rig.mock.port, "--requests", "1")["hash"])
+
+
+def _find_lost(report: dict[str, Any], load: Load, wanted: str, streams: int) -> list[str]:
+    """Return what is wrong where each of so many streams has to be whole, with the upstream's content."""
+    faults = find_faults(report, load) + _find_changes(report, wanted)
+    if report["ok"] != streams:
+        faults.append(f"{report['ok']} of {streams} streams whole")
+    return faults
 
 
 def _find_changes(report: dict[str, Any], wanted: str) -> list[str]:
@@ -253,9 +261,7 @@ def measure_long(rig: Rig, proxy: Running, *, seconds: float = 1800.0, streams: 
     finally:
         process.kill()
         process.wait()
-    faults += find_faults(report, load) + _find_changes(report, wanted)
-    if report["ok"] != streams:
-        faults.append(f"{report['ok']} of {streams} streams whole")
+    faults += _find_lost(report, load, wanted, streams)
     memory = [pss for pss, _ in samples]
     per_tenth = streams * seconds  # events in a tenth of the time
     return {
@@ -300,9 +306,7 @@ def measure_drain(rig: Rig, *, streams: int = 200, seconds: float = 3.0) -> Scen
             finally:
                 process.kill()
                 process.wait()
-        wrong += find_faults(report, asked) + _find_changes(report, wanted)
-        if report["ok"] != streams:
-            wrong.append(f"{report['ok']} of {streams} streams whole")
+        wrong += _find_lost(report, asked, wanted, streams)
         if ended is None or ended.si_status:
             wrong.append(f"the proxy ended with {ended and ended.si_status}")
         faults += [f"{said}: {fault}" for fault in wrong]
@@ -428,9 +432,7 @@ def main(words: list[str]) -> int:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     print(table(found))
-    for fault in faults:
-        print(f"WRONG: {fault}", file=sys.stderr)
-    return 1 if faults else 0
+    return tell(faults)
 
 
 if __name__ == "__main__":

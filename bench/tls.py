@@ -7,7 +7,6 @@ Certificates are made for the run and trusted by nobody else.
 """
 
 import argparse
-import os
 import shlex
 import shutil
 import sys
@@ -20,19 +19,20 @@ from typing import Any
 
 import trustme
 
+from bench.gateways import Launch
+from bench.peers.nginx import prepare
 from bench.processes import (
     Cores,
     Running,
     StartError,
     awake,
     build,
-    free_port,
     on_cores,
     plan_cores,
     raise_file_limit,
     running,
 )
-from bench.rig import DEFAULT_PROXY, Load, Rig, find_faults, proxy_config
+from bench.rig import DEFAULT_PROXY, Load, Rig, find_faults, proxy_config, tell
 from bench.samples import Samples
 from bench.scenarios import SCENARIOS, Scenario
 from bench.tables import markdown
@@ -78,7 +78,7 @@ def make_certificates(folder: Path) -> Certificates:
 
 # -- gateways
 
-Start = Callable[[Path, int, str, Certificates], tuple[list[str], int | None]]
+Start = Callable[[Path, int, str, Certificates], Launch]
 """Given a folder, the upstream's port, the mode and the certificates: the command that starts a
 gateway, and its port where it does not say that itself."""
 
@@ -86,9 +86,7 @@ gateway, and its port where it does not say that itself."""
 def start_rawproxy(command: str) -> Start:
     """Return what starts rawproxy by `command`."""
 
-    def start(
-        folder: Path, upstream: int, mode: str, files: Certificates
-    ) -> tuple[list[str], None]:
+    def start(folder: Path, upstream: int, mode: str, files: Certificates) -> Launch:
         text = proxy_config(upstream)
         if mode != "plain":
             trusted = f'keys = ["x"]\nca_file = "{files.authority}"\n'
@@ -97,57 +95,15 @@ def start_rawproxy(command: str) -> Start:
             text += f'\n[server.tls]\ncertificate = "{files.certificate}"\nkey = "{files.key}"\n'
         config = folder / "rawproxy.toml"
         config.write_text(text)
-        return shlex.split(command.format(config=shlex.quote(str(config)))), None
+        return Launch(shlex.split(command.format(config=shlex.quote(str(config)))))
 
     return start
-
-
-NGINX = """\
-daemon off;
-worker_processes 1;
-worker_rlimit_nofile 20000;
-pid nginx.pid;
-error_log nginx.err crit;
-{user}
-events {{
-    worker_connections 8192;
-}}
-http {{
-    access_log off;
-    client_body_temp_path body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
-    client_body_buffer_size 64k;
-    keepalive_timeout 600s;
-    keepalive_requests 1000000000;
-    upstream mock {{
-        server 127.0.0.1:{upstream};
-        keepalive 1024;
-        keepalive_requests 1000000000;
-    }}
-    server {{
-        listen 127.0.0.1:{port} backlog=4096{listen};
-        {server}
-        location / {{
-            proxy_pass {scheme}://mock;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            proxy_buffering off;
-            proxy_read_timeout 600s;
-            {proxy}
-        }}
-    }}
-}}
-"""
 
 
 def start_nginx(program: str) -> Start:
     """Return what starts nginx with the settings that are best for streams."""
 
-    def start(folder: Path, upstream: int, mode: str, files: Certificates) -> tuple[list[str], int]:
-        port = free_port()
+    def start(folder: Path, upstream: int, mode: str, files: Certificates) -> Launch:
         above, below = mode != "plain", mode == "TLS both sides"
         verify = (
             f"proxy_ssl_verify on; proxy_ssl_trusted_certificate {files.authority}; "
@@ -157,15 +113,11 @@ def start_nginx(program: str) -> Start:
             f"ssl_certificate {files.certificate}; ssl_certificate_key {files.key}; "
             "ssl_protocols TLSv1.2 TLSv1.3;"
         )
-        text = NGINX.format(
-            port=port, upstream=upstream,
-            # Its workers would be another user, who may not write here.
-            user="user root;" if os.geteuid() == 0 else "",
+        return prepare(
+            program, folder, upstream,
             scheme="https" if above else "http", proxy=verify if above else "",
             listen=" ssl" if below else "", server=serve if below else "",
         )  # fmt: skip
-        (folder / "nginx.conf").write_text(text)
-        return [program, "-p", str(folder), "-c", "nginx.conf", "-e", "nginx.err"], port
 
     return start
 
@@ -219,8 +171,8 @@ def _sides(
             for name, start in gateways.items():
                 own = folder / f"{name}-{MODES.index(mode)}"
                 own.mkdir()
-                command, port = start(own, rigs[mode].mock.port, mode, files)
-                server = stack.enter_context(running(command, cores.proxy, port=port))
+                launch = start(own, rigs[mode].mock.port, mode, files)
+                server = stack.enter_context(running(launch.command, cores.proxy, port=launch.port))
                 sides.append(_Side(name, mode, rigs[mode], server))
         yield sides
 
@@ -338,9 +290,7 @@ def main(words: list[str]) -> int:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     print(table(results))
-    for fault in faults:
-        print(f"WRONG: {fault}", file=sys.stderr)
-    return 1 if faults else 0
+    return tell(faults)
 
 
 if __name__ == "__main__":

@@ -49,9 +49,9 @@ def _check_change(data: bytes, document: Any, key: str) -> None:
     try:
         replaced, removed = timed(splice.replace, data, key, NEW), timed(splice.remove, data, key)
         value = timed(splice.value, data, key)
-        put = timed(splice.put, data, f"{key}.new", b"1") if "." not in key else data
+        span = timed(splice.find, data, f"{key}.new") if "." not in key else None
     except WireError:
-        # Inside a member `put` may find something else than an object.
+        # Inside a member there may be something else than an object.
         assert not is_object or not isinstance(document.get(key), dict)
         return
     if not is_object:
@@ -61,6 +61,7 @@ def _check_change(data: bytes, document: Any, key: str) -> None:
     assert (value is None) == (key not in document)
     if value is not None:
         assert _load(value) == document[key]
+    put = data if span is None else splice.edit(data, [(*span, b"1")])
     member = document.get(key)
     if isinstance(member, dict) and "new" in member and "." not in key:
         assert _load(put) == {**document, key: {**member, "new": 1}}

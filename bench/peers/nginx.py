@@ -38,17 +38,49 @@ http {{
     }}
 
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
+        listen 127.0.0.1:{port} backlog=4096{listen};
+        {server}
         location / {{
-            proxy_pass http://mock;
+            proxy_pass {scheme}://mock;
             proxy_http_version 1.1;
             proxy_set_header Connection "";
             proxy_buffering off;
             proxy_read_timeout 600s;
+            {proxy}
         }}
     }}
 }}
 """
+
+
+def prepare(
+    program: str | Path,
+    folder: Path,
+    upstream: int,
+    *,
+    scheme: str = "http",
+    proxy: str = "",
+    listen: str = "",
+    server: str = "",
+) -> Launch:
+    """Return what starts it, set up in `folder` for streams.
+
+    Args:
+        program: nginx.
+        folder: is written to.
+        upstream: the mock's port.
+        scheme: of the mock.
+        proxy: more directives of its location.
+        listen: more words of its listener; `server`: more directives of it.
+    """
+    port = free_port()
+    text = CONFIG.format(
+        port=port, upstream=upstream, scheme=scheme, proxy=proxy, listen=listen, server=server,
+        # Its workers would be another user, who may not write here.
+        user="user root;" if os.geteuid() == 0 else "",
+    )  # fmt: skip
+    (folder / "nginx.conf").write_text(text)
+    return Launch([str(program), "-p", str(folder), "-c", "nginx.conf", "-e", "nginx.err"], port)
 
 
 def find() -> Gateway:
@@ -56,12 +88,6 @@ def find() -> Gateway:
     program = debian("nginx", VERSION) / "usr/sbin/nginx"
 
     def launch(folder: Path, upstream: int) -> Launch:
-        port = free_port()
-        # Its workers would be another user, who may not write here.
-        user = "user root;" if os.geteuid() == 0 else ""
-        (folder / "nginx.conf").write_text(CONFIG.format(port=port, upstream=upstream, user=user))
-        return Launch(
-            [str(program), "-p", str(folder), "-c", "nginx.conf", "-e", "nginx.err"], port
-        )
+        return prepare(program, folder, upstream)
 
     return Gateway("nginx", launch, passing_only, version=version_of(program, "-v"), exact=True)

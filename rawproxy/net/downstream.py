@@ -208,9 +208,8 @@ class Downstream:
         if head is None:
             return None
         if self._ended():  # it came with its body
-            body = b"".join([event.data for event in self._events if isinstance(event, Body)])
+            body = self._taken()
             share.take(len(body))
-            del self._events[:-1]
         else:
             if self._reader.wants_continue:
                 await self.conn.send(CONTINUE)
@@ -250,13 +249,17 @@ class Downstream:
     async def _piece(self, until: float) -> bytes:
         """Return the next bytes of the body; b"" at its end. trio.TooSlowError: not by then."""
         while True:
-            ended = self._ended()
-            data = b"".join(event.data for event in self._events if isinstance(event, Body))
-            self._events = self._events[-1:] if ended else []
-            if data or ended:
+            data = self._taken()
+            if data or self._ended():
                 return data
             if not await self._more(until):
                 raise HttpError("the connection ended inside a request body")
+
+    def _taken(self) -> bytes:
+        """Take what was read of the body; its End stays."""
+        data = b"".join([event.data for event in self._events if isinstance(event, Body)])
+        self._events = self._events[-1:] if self._ended() else []
+        return data
 
     def _ended(self) -> bool:
         return bool(self._events) and isinstance(self._events[-1], End)

@@ -75,9 +75,8 @@ class Run:
         self._began = now
         self._clocks = clocks
         self._finish_seconds = finish_seconds
-        self._scope = (
-            trio.CancelScope()
-        )  # of all there is to wait for; another one after an interruption
+        # Of all there is to wait for; another one after an interruption.
+        self._scope = trio.CancelScope()
         self._until = math.inf  # a client that left is not waited for longer
         self._attempting = False
         self._late: Due | str | None = None  # why an attempt was interrupted

@@ -54,6 +54,7 @@ class _Seen(NamedTuple):
     extra: Fields
     found: Errand
     caller: Caller
+    vault: Vault
 
 
 class Server:
@@ -107,7 +108,8 @@ class Server:
             await _answer(response, answer)
             return None
         assert caller is not None
-        return _Seen(setup, doors, response.extra, found, caller)
+        vault = Vault(setup.seal_key, caller.name)
+        return _Seen(setup, doors, response.extra, found, caller, vault)
 
     async def _exchange(self, seen: _Seen, request: Request, response: Response) -> None:
         setup, found, caller = seen.setup, seen.found, seen.caller
@@ -121,7 +123,7 @@ class Server:
             fields=head.fields, query=head.query, caller=caller, given=found.given,
             counts=found.what == "count",
             sequence=next(self._numbers),
-            credential=caller.key if forwards else None, vault=Vault(setup.seal_key, caller.name),
+            credential=caller.key if forwards else None, vault=seen.vault,
             client=request.client,
         )  # fmt: skip
         request.body = b""  # the exchange has it, until nobody else may need it

@@ -30,6 +30,7 @@ from rawproxy.gateway.liveness import Clocks
 from rawproxy.gateway.providers import TlsFiles, Upstream
 from rawproxy.net.conn import SCARCE, Conn, tune
 from rawproxy.net.pump import Pump, Taker
+from rawproxy.net.relay import Source
 from rawproxy.net.resolve import Resolver
 from rawproxy.net.upstream_http2 import Http2Link, NotProcessed
 from rawproxy.wire.http import Body, End, Fields, HttpEvent, RequestHead, ResponseHead
@@ -69,47 +70,18 @@ class Place(NamedTuple):
     http2: bool
 
 
-class Reply(Protocol):
-    """A response whose head has come, whatever the HTTP version.
+class Reply(Source, Protocol):
+    """A response whose head has come, whatever the HTTP version. Its body is what `relay` reads.
+
+    `receive` and its like raise UpstreamCut where the connection broke or the framing said that more was
+    to come, and UpstreamNonsense where the framing is broken.
 
     Attributes:
         status, fields: of its head.
-        ended: its body was read to its end.
     """
 
     status: int
     fields: Fields
-    ended: bool
-
-    @property
-    def pumped(self) -> bool:
-        """Whether `take` calls back."""
-        ...
-
-    def take(self, taker: Taker | None) -> None:
-        """Call `taker` each time that `receive_now` may have something; None: nobody any more."""
-        ...
-
-    def held(self) -> bytes | None:
-        """Return the body bytes that came already; None where more has to be waited for. As `receive`."""
-        ...
-
-    def receive_now(self) -> bytes | None:
-        """Return the body bytes that one read gives; None where nothing came. Else as `receive`."""
-        ...
-
-    def used(self) -> None:
-        """Learn that what was received last has gone on: the upstream may send as much anew."""
-        ...
-
-    async def receive(self) -> bytes:
-        """Return the body bytes of one read; b"" at its end.
-
-        Raises:
-            UpstreamCut: the connection broke, or the framing said that more was to come.
-            UpstreamNonsense: the framing is broken.
-        """
-        ...
 
     def release(self) -> None:
         """Let go of it, read to its end or not."""

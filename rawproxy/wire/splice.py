@@ -31,7 +31,6 @@ __all__ = [
     "find",
     "find_strings",
     "members",
-    "put",
     "removals",
     "remove",
     "replace",
@@ -146,25 +145,15 @@ def replace(body: bytes, key: str, value: bytes) -> bytes:
     return edit(body, [(at, at, b"," + new)])
 
 
-def put(body: bytes, path: str, value: bytes) -> bytes:
-    """Return `body` with another value for the member at `path`, unchanged where it has none.
+def find(body: bytes, path: str) -> Span | None:
+    """Return where the value of the member at `path` stands; None where there is none.
 
     Args:
         body: the document.
         path: keys from the outside in, joined by dots: `message.model`.
-        value: JSON.
 
     Raises:
         WireError: an object on the way is none, or has the key twice.
-    """
-    span = find(body, path)
-    return body if span is None else edit(body, [(*span, value)])
-
-
-def find(body: bytes, path: str) -> Span | None:
-    """Return where the value of the member at `path` stands; None where there is none.
-
-    Arguments and errors are those of `put`.
     """
     start, end = 0, len(body)
     for key in path.split("."):

@@ -4,9 +4,7 @@ A second mock stands for each gateway. Nothing is about speed.
 """
 
 import os
-import shutil
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from bench import memory
 from bench.gateways import Gateway, Launch, rawproxy, started, started_all, two_workers
 from bench.processes import StartError, awake, build, free_port, plan_cores, running
 from bench.report import summarise_scenarios
-from bench.rig import Load, Rig, open_rig
+from bench.rig import Load, Rig
 from bench.scenarios import SCENARIOS, Scenario, measure_scenarios
 from bench.sections import format_tables
 from bench.start import measure_starts
@@ -45,14 +43,6 @@ FREE = Gateway("free", mock, changed)
 UNABLE = Gateway("unable", mock, never)
 WIDE = Gateway("wide", mock, wide=True)
 DEAD = Gateway("dead", lambda *_: Launch([sys.executable, "-c", "import sys; sys.exit('no')"]))
-
-
-@pytest.fixture(scope="module")
-def rig() -> Iterator[Rig]:
-    if not shutil.which("cc"):
-        pytest.skip("the rig's programs need a C compiler")
-    with open_rig(plan_cores()) as opened:
-        yield opened
 
 
 def wait_until_stopped(pid: int) -> None:

@@ -15,18 +15,16 @@ from bench.http2 import (
     measure_http2,
     table,
 )
-from bench.processes import Running, plan_cores
-from bench.rig import Load, Rig, open_rig
+from bench.processes import Running
+from bench.rig import Load, Rig
 from bench.samples import Samples
 
 SMALL = Load("chat", "mock-e5-d1000", stream=True, connections=20, expect=5, gap_us=1000)
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[tuple[Rig, Running]]:
-    if not shutil.which("cc"):
-        pytest.skip("the rig's programs need a C compiler")
-    with open_rig(plan_cores()) as rig, rig.proxy() as proxy:
+def served(rig: Rig) -> Iterator[tuple[Rig, Running]]:
+    with rig.proxy() as proxy:
         yield rig, proxy
 
 

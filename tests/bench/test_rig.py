@@ -6,7 +6,6 @@ Nothing here is about speed.
 import contextlib
 import json
 import shlex
-import shutil
 import socket
 import sys
 import threading
@@ -22,7 +21,7 @@ from bench.__main__ import main
 from bench.hangup import PHASES, measure_hang_ups
 from bench.processes import StartError, plan_cores, running
 from bench.report import spread
-from bench.rig import CALLER_KEY, Load, Rig, find_faults, open_rig, proxy_config
+from bench.rig import CALLER_KEY, Load, Rig, find_faults, proxy_config
 from bench.sections import format_tables
 
 STREAM = Load("chat", "mock-e2-d0", stream=True, connections=1, expect=2)
@@ -37,14 +36,6 @@ def chunks(*parts: bytes) -> bytes:
 
 
 GOOD = chunks(FIRST, SECOND, DONE)
-
-
-@pytest.fixture(scope="module")
-def rig() -> Iterator[Rig]:
-    if not shutil.which("cc"):
-        pytest.skip("the rig's programs need a C compiler")
-    with open_rig(plan_cores()) as opened:
-        yield opened
 
 
 @contextlib.contextmanager

@@ -1,25 +1,14 @@
 """Slow readers: that they have everything in the end, and tell when they have not."""
 
-import shutil
 import threading
-from collections.abc import Iterator
 
 import pytest
 
-from bench.processes import plan_cores
-from bench.rig import Rig, open_rig
+from bench.rig import Rig
 from bench.slow import SlowReader, content_of, digest, reading_slowly
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 WHOLE = HEAD + b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
-
-
-@pytest.fixture(scope="module")
-def rig() -> Iterator[Rig]:
-    if not shutil.which("cc"):
-        pytest.skip("the rig's programs need a C compiler")
-    with open_rig(plan_cores()) as opened:
-        yield opened
 
 
 def test_a_body_is_what_its_chunks_hold() -> None:

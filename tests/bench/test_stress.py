@@ -1,7 +1,6 @@
 """The scenes of stress: that rawproxy passes them, and that who should not does not."""
 
 import os
-import shutil
 import socket
 import socketserver
 import sys
@@ -29,14 +28,6 @@ from bench.stress import (
 )
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def rig() -> Iterator[Rig]:
-    if not shutil.which("cc"):
-        pytest.skip("the rig's programs need a C compiler")
-    with open_rig(plan_cores()) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ from rawproxy.wire.splice import (
     MAX_DEPTH,
     Span,
     edit,
+    find,
     find_strings,
     members,
-    put,
     removals,
     remove,
     replace,
@@ -349,11 +349,12 @@ def test_edits_that_overlap_are_a_bug() -> None:
         (b"{}", "a.b", b"{}"),
     ],
 )
-def test_put_changes_what_is_there(body: bytes, path: str, expected: bytes) -> None:
-    assert put(body, path, b"X") == expected
+def test_a_member_can_be_changed_where_it_is_found(body: bytes, path: str, expected: bytes) -> None:
+    span = find(body, path)
+    assert (body if span is None else edit(body, [(*span, b"X")])) == expected
 
 
 @pytest.mark.parametrize("body", [b'{"a": 1}', b'{"a": "b"}', b'{"a": {"b": 1, "b": 2}}', b"[]"])
-def test_put_needs_objects_on_its_way(body: bytes) -> None:
+def test_a_member_is_found_in_objects_only(body: bytes) -> None:
     with pytest.raises(WireError):
-        put(body, "a.b", b"X")
+        find(body, "a.b")
