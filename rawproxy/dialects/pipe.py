@@ -191,7 +191,7 @@ class PassPipe:
         if self.tally.failure is None and not self.tally.ended:
             if not self.tally.whole:
                 raise UpstreamCut("the upstream's reply ended before it was whole")
-            self.tally.ended = True
+            self.tally.ended = self.tally.whole = True
             if self._end:
                 parts.append(self._put(self._end, self._native))
         self.tally.repaired = bool(parts)

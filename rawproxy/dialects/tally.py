@@ -43,7 +43,7 @@ class Tally:
 
     __slots__ = (
         "_asked", "_opened", "_stopped", "bearing", "deltas", "ended", "failure", "model",
-        "repaired", "stop", "unknown", "usage",
+        "repaired", "stop", "unknown", "usage", "whole",
     )  # fmt: skip
 
     def __init__(self, choices: int = 1) -> None:
@@ -54,6 +54,8 @@ class Tally:
         """Output was seen: the commit point."""
         self.ended = False
         """The dialect's own terminator was seen."""
+        self.whole = False
+        """The reply is complete: every choice has stopped, or the terminator came."""
         self.repaired = False
         """We wrote something that the upstream left out."""
         self.deltas = 0
@@ -63,13 +65,6 @@ class Tally:
         self.stop: Stop | None = None
         self.failure: Fail | None = None
         self.model: str | None = None
-
-    @property
-    def whole(self) -> bool:
-        """Whether the reply is complete: every choice has stopped, or the terminator came."""
-        if self.ended:
-            return True
-        return len(self._stopped) >= self._asked and self._opened <= self._stopped
 
     def note(self, events: Iterable[Event]) -> None:
         """Learn from `events`, in order."""
@@ -91,3 +86,5 @@ class Tally:
                 self.ended = True
             elif type(event) is Fail:
                 self.failure = event
+        stopped = self._stopped
+        self.whole = self.ended or (len(stopped) >= self._asked and self._opened <= stopped)

@@ -81,6 +81,7 @@ class Conn:
         "_tls",
         "closed",
         "peer",
+        "pending",
     )
 
     def __init__(self, sock: socket.socket, peer: str = "", pump: Pump | None = None) -> None:
@@ -94,11 +95,8 @@ class Conn:
         self._early = b""  # what `receive` gives before it reads on
         self.peer = peer
         self.closed = False
-
-    @property
-    def pending(self) -> int:
+        self.pending = 0
         """Bytes that the kernel has not taken yet; under TLS ciphertext: nothing is encrypted twice."""
-        return len(self._pending)
 
     @property
     def protocol(self) -> str | None:
@@ -239,8 +237,7 @@ class Conn:
             sent = self._sock.send(self._pending)
         except BlockingIOError:
             return False
-        self._pending = self._pending[sent:]
-        return not self._pending
+        return self._left(self._pending[sent:])
 
     async def send(self, data: bytes) -> None:
         """Hand all of `data` to the kernel."""
@@ -315,12 +312,12 @@ class Conn:
 
     def _say_end(self) -> None:
         """Send a close_notify, where the kernel takes it at once."""
-        if self._tls is not None and not self._pending:
+        if self._tls is not None and not self.pending:
             with contextlib.suppress(OSError):
                 self._sock.send(self._tls.close())
 
     def _push(self, data: bytes) -> bool:
-        if self._pending:
+        if self.pending:
             data = self._pending + data
         if not data:
             return True
@@ -328,8 +325,15 @@ class Conn:
             sent = self._sock.send(data)
         except BlockingIOError:
             sent = 0
-        self._pending = data[sent:]
-        return not self._pending
+        if sent == len(data) and not self.pending:
+            return True
+        return self._left(data[sent:])
+
+    def _left(self, data: bytes) -> bool:
+        """Keep what the kernel did not take; return whether that is nothing."""
+        self._pending = data
+        self.pending = len(data)
+        return not data
 
     async def _read(self) -> bytes:
         return await self._received(self._read_now)
@@ -342,6 +346,6 @@ class Conn:
 
     async def _write(self, data: bytes) -> None:
         """Hand bytes of the transport itself to the kernel."""
-        self._pending += data
-        while self._pending:
+        self._left(self._pending + data)
+        while self.pending:
             await self.flush_some()

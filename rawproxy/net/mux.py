@@ -163,8 +163,8 @@ class Lane:
 
     def _tell(self) -> None:
         self._news.unpark_all()
-        if self.on_news is not None:
-            self.on_news()
+        if self.on_news is not None and (then := self.on_news()) is not None:
+            then(self._mux.heard_at)
 
     def lose(self, code: int) -> None:
         """Learn that the stream is no more."""

@@ -1,8 +1,9 @@
 """One task that looks at all sockets: what is ready is handled by plain calls, at a third of a task's cost.
 
 Layer: net. trio wakes the pump once for everything that is ready at a time; a socket stays registered
-with the kernel for as long as it is open. A `Taker` is called for it and never waits: it reads, feeds
-and sends, notes that a client has left, or wakes the task that has to wait for something.
+with the kernel for as long as it is open. A `Taker` is called for it and never waits: it reads and
+feeds, notes that a client has left, or wakes the task that has to wait for something. What it wants to
+send goes out when all who are ready have read: the peers are woken once, and not between two reads.
 Source: https://man7.org/linux/man-pages/man7/epoll.7.html (level-triggered).
 """
 
@@ -18,7 +19,7 @@ import outcome
 import trio
 from trio.lowlevel import Abort
 
-__all__ = ["BATCH", "Pump", "Taker"]
+__all__ = ["BATCH", "Pump", "Taker", "Then"]
 
 _log = logging.getLogger("rawproxy")
 
@@ -28,11 +29,19 @@ PAUSE_SECONDS = 0.1
 COARSE_SECONDS = 0.05
 """How much later than asked a wait may end: the ends of many are looked at together."""
 
-BATCH = 256
-"""Sockets that are handled before other tasks have their turn."""
+BATCH = 16
+"""Sockets that are read before anything is sent, and before other tasks have their turn. With many more,
+what has to begin waits for what goes on where there is too much to do (docs/PERFORMANCE.md)."""
 
-Taker = Callable[[], None]
-"""Takes what there is to read on a socket; has not to raise."""
+Then = Callable[[float], None]
+"""What is left to be done when all who are ready have read. It is told the time, on trio's clock."""
+
+Taker = Callable[[], Then | None]
+"""Takes what there is to read on a socket, and returns what is left to be done; has not to raise."""
+
+
+# It costs one socket something; the others go on.
+_FAULT = "the pump: a fault of ours with one socket"
 
 
 class _Selector:
@@ -109,7 +118,10 @@ class Pump:
         if not self._together and self._later:
             later, self._later = self._later, []
             for do in later:
-                _guarded(do)
+                try:
+                    do()
+                except Exception:
+                    _log.exception(_FAULT)
 
     def later(self, do: Callable[[], None]) -> bool:
         """Do this once all that is ready now was handled; False outside of that: then nobody will."""
@@ -195,6 +207,7 @@ class Pump:
         poll, takers, number = self._poll, self._takers, self._poll.fileno()
         while True:
             await trio.lowlevel.wait_readable(number)
+            thens: list[Then] = []
             self._together += 1  # a `with` would cost as much as an event's system call
             try:
                 for fd, _ in poll.poll(0, BATCH):
@@ -202,8 +215,20 @@ class Pump:
                     if taker is None:
                         # The kernel would tell it again and again.
                         self._unregister(fd)
+                        continue
+                    try:
+                        then = taker()
+                    except Exception:
+                        _log.exception(_FAULT)
                     else:
-                        _guarded(taker)
+                        if then is not None:
+                            thens.append(then)
+                now = trio.current_time() if thens else 0.0
+                for then in thens:
+                    try:
+                        then(now)
+                    except Exception:
+                        _log.exception(_FAULT)
             finally:
                 self._apart()
 
@@ -241,10 +266,3 @@ class _Wait:
     def abort(self, _: object) -> Abort:
         self._pump.over(self._fd)
         return Abort.SUCCEEDED
-
-
-def _guarded(do: Callable[[], None]) -> None:
-    try:
-        do()
-    except Exception:  # a bug of ours with one socket; the others go on
-        _log.exception("a socket's taker")

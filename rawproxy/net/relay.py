@@ -3,7 +3,7 @@
 Layer: net. No queue and no second task on the path: backpressure is "the next read waits for the last
 write", so a slow client slows its upstream instead of filling memory. Where a source can be read by
 the pump, its exchange's task sleeps, and only what has to wait wakes it; else the task reads itself.
-Both do the same with each read: `_Flow.carry`.
+Both do the same with each read: through the pipe, and `_Flow.carry`.
 """
 
 from typing import Protocol
@@ -14,7 +14,7 @@ from trio.lowlevel import Abort
 
 from rawproxy.dialects.pipe import Pipe
 from rawproxy.gateway.liveness import Clocks
-from rawproxy.net.pump import Taker
+from rawproxy.net.pump import Taker, Then
 
 __all__ = ["Sink", "Source", "relay"]
 
@@ -73,29 +73,33 @@ async def relay(source: Source, pipe: Pipe, sink: Sink, clocks: Clocks) -> None:
     for the exchange to say: the pipe is not closed here.
     """
     flow = _Flow(source, pipe, sink, clocks)
-    if not flow.goes_on():  # its Stop came with the first output
+    if not flow.goes_on(trio.current_time()):  # its Stop came with the first output
         return
     if source.pumped:
         while await flow.pumped():
             await sink.flush()
             source.used()
-            if source.ended or not flow.goes_on():
+            if source.ended or not flow.goes_on(trio.current_time()):
                 return
         return
     while data := await source.receive():
-        done = flow.carry(data)
+        now = trio.current_time()
+        done = flow.carry(pipe.feed(data), now)
         # A client that stops reading costs what it was sent once, not each form of it.
         del data
         if not done:
             await sink.flush()
-        if not flow.goes_on():
+        if not flow.goes_on(now):
             return
+
+
+_NOTHING: list[bytes] = []
 
 
 class _Flow:
     """One reply on its way."""
 
-    __slots__ = ("_blocked", "_clocks", "_pipe", "_sink", "_source", "_task")
+    __slots__ = ("_blocked", "_clocks", "_parts", "_pipe", "_sink", "_source", "_task")
 
     def __init__(self, source: Source, pipe: Pipe, sink: Sink, clocks: Clocks) -> None:
         self._source = source
@@ -103,57 +107,74 @@ class _Flow:
         self._sink = sink
         self._clocks = clocks
         self._task: trio.lowlevel.Task | None = None  # sleeps while the pump carries
+        self._parts = _NOTHING  # what the pipe made of a read, until it goes to the sink
         self._blocked = False
 
-    def carry(self, data: bytes) -> bool:
-        """Take one read through the pipe to the kernel; False when some of it waits there."""
-        now = trio.current_time()
+    def carry(self, parts: list[bytes], now: float) -> bool:
+        """Take what the pipe made of one read to the kernel; False when some of it waits there."""
         self._clocks.heard(now)
-        parts = self._pipe.feed(data)
         return not parts or self._sink.push(parts, now)
 
-    def goes_on(self) -> bool:
+    def goes_on(self, now: float) -> bool:
         """Return whether more of the upstream is wanted; after Stop only for a while."""
         if self._pipe.broken:
             return False
         if self._pipe.tally.whole:
-            self._clocks.whole(trio.current_time())
+            self._clocks.whole(now)
         return True
 
     async def pumped(self) -> bool:
         """Have the pump carry until the reply is over, or the sink full: True then."""
         self._blocked = False
-        if self._advance(self._source.held()):
+        data = self._source.held()
+        if data is None or (data and self._advance(self._pipe.feed(data), trio.current_time())):
             self._task = trio.lowlevel.current_task()
             self._source.take(self._on_ready)
             await trio.lowlevel.wait_task_rescheduled(self._abort)
         return self._blocked
 
-    def _on_ready(self) -> None:
+    def _on_ready(self) -> Then | None:
         try:
-            if self._advance(self._source.receive_now()):
+            data = self._source.receive_now()
+            if data is None:
+                return None
+            if data:
+                self._parts = self._pipe.feed(data)
+                return self._on_all_read
+        except Exception as error:
+            self._wake(outcome.Error(error))
+        else:
+            self._wake(outcome.Value(None))
+        return None
+
+    def _on_all_read(self, now: float) -> None:
+        if self._task is None:  # it was cancelled by one who was ready at the same time
+            return
+        parts, self._parts = self._parts, _NOTHING
+        try:
+            if self._advance(parts, now):
                 return
             result: outcome.Outcome[None] = outcome.Value(None)
         except Exception as error:
             result = outcome.Error(error)
+        self._wake(result)
+
+    def _advance(self, parts: list[bytes], now: float) -> bool:
+        """Carry `parts`; return whether the pump goes on with the next read."""
+        if not self.carry(parts, now):
+            self._blocked = True
+            return False
+        self._source.used()
+        return self.goes_on(now) and not self._source.ended
+
+    def _wake(self, result: outcome.Outcome[None]) -> None:
         task, self._task = self._task, None
         self._source.take(None)
         assert task is not None
         trio.lowlevel.reschedule(task, result)
 
-    def _advance(self, data: bytes | None) -> bool:
-        """Carry what is there; return whether the pump goes on with it."""
-        if data is None:
-            return True
-        if not data:
-            return False
-        if not self.carry(data):
-            self._blocked = True
-            return False
-        self._source.used()
-        return self.goes_on() and not self._source.ended
-
     def _abort(self, _: object) -> Abort:
         self._source.take(None)
         self._task = None
+        self._parts = _NOTHING
         return Abort.SUCCEEDED

@@ -197,14 +197,15 @@ class Response(ABC):
         """Hand over `data` as far as it is taken now; False when some of it waits."""
         if self.gone:
             return True
-        waited = self._out.pending
+        out = self._out
+        waited = out.pending
         try:
-            done = self._out.send_now(data)
+            done = out.send_now(data)
         except OSError as error:
             raise ClientGone from error
         assert self.clocks is not None
         # Bytes that only join others that wait are no progress of the client's.
-        if not waited or self._out.pending < waited + len(data):
+        if not waited or out.pending < waited + len(data):
             self.clocks.progressed(now, left=not done)
         return done
 

@@ -33,7 +33,7 @@ from rawproxy.net.pump import Pump, Taker
 from rawproxy.net.relay import Source
 from rawproxy.net.resolve import Resolver
 from rawproxy.net.upstream_http2 import Http2Link, NotProcessed
-from rawproxy.wire.http import Body, End, Fields, HttpEvent, RequestHead, ResponseHead
+from rawproxy.wire.http import Body, Fields, HttpEvent, RequestHead, ResponseHead
 from rawproxy.wire.http1 import Limits, ResponseReader, write_request
 from rawproxy.wire.tls import Tls, client_context
 
@@ -53,6 +53,9 @@ RESPONSE_LIMITS = Limits(head_bytes=65536, head_fields=200)
 
 H2, HTTP1 = "h2", "http/1.1"
 """The names of the protocols in TLS (RFC 7301 section 6, RFC 9113 3.2)."""
+
+
+_BROKEN = "the upstream's connection broke"
 
 
 class Place(NamedTuple):
@@ -142,7 +145,11 @@ class _Http1Link:
 
     async def _head(self) -> tuple[ResponseHead, list[HttpEvent]]:
         while True:
-            events = await self.read()
+            data = await self.receive()
+            try:
+                events = self.reader.feed(data) if data else self.reader.close()
+            except HttpError as error:
+                raise _unsound(data, error) from error
             for at, event in enumerate(events):
                 if isinstance(event, ResponseHead):
                     return event, events[at + 1 :]
@@ -153,31 +160,12 @@ class _Http1Link:
             while not await self.conn.flush_some():
                 pass
 
-    async def read(self) -> list[HttpEvent]:
-        """Return the events of one read."""
+    async def receive(self) -> bytes:
+        """Return the bytes of one read."""
         try:
-            data = await self.conn.receive()
+            return await self.conn.receive()
         except (OSError, WireError) as error:
-            raise UpstreamCut("the upstream's connection broke") from error
-        return self._events(data)
-
-    def read_now(self) -> list[HttpEvent] | None:
-        """Return the events of one read; None where nothing came."""
-        try:
-            data = self.conn.receive_now()
-        except (OSError, WireError) as error:
-            raise UpstreamCut("the upstream's connection broke") from error
-        return None if data is None else self._events(data)
-
-    def _events(self, data: bytes) -> list[HttpEvent]:
-        try:
-            return self.reader.feed(data) if data else self.reader.close()
-        except HttpError as error:
-            if data:
-                raise UpstreamNonsense(f"the upstream's HTTP is broken: {error}") from error
-            raise UpstreamCut(
-                "the upstream closed the connection before its reply was whole"
-            ) from error
+            raise UpstreamCut(_BROKEN) from error
 
     def release(self, *, ended: bool) -> None:
         """Keep the connection, if it is fit for another request."""
@@ -190,11 +178,13 @@ class _Http1Link:
 class _Http1Reply:
     """See `Reply`."""
 
-    __slots__ = ("_events", "_link", "ended", "fields", "pumped", "status")
+    __slots__ = ("_conn", "_early", "_link", "_reader", "ended", "fields", "pumped", "status")
 
     def __init__(self, link: _Http1Link, head: ResponseHead, rest: list[HttpEvent]) -> None:
         self._link = link
-        self._events = rest
+        self._conn = link.conn
+        self._reader = link.reader
+        self._early = b"".join([event.data for event in rest if isinstance(event, Body)])
         self.status = head.status
         self.fields: Fields = head.fields
         self.ended = False
@@ -202,35 +192,40 @@ class _Http1Reply:
 
     def take(self, taker: Taker | None) -> None:
         if taker is None:
-            self._link.conn.leave()
+            self._conn.leave()
         else:
-            self._link.conn.take(taker)
+            self._conn.take(taker)
 
     def held(self) -> bytes | None:
-        if self.ended:
-            return b""
-        return self._data(self._events) if self._events else None
+        early, self._early = self._early, b""
+        self.ended = self._reader.ended
+        return early if early or self.ended else None
 
     def receive_now(self) -> bytes | None:
-        events = self._link.read_now()
-        return None if events is None else self._data(events)
+        try:
+            data = self._conn.receive_now()
+        except (OSError, WireError) as error:
+            raise UpstreamCut(_BROKEN) from error
+        return None if data is None else self._body_of(data)
 
     def used(self) -> None:
         """The kernel knows by what was read."""
 
     async def receive(self) -> bytes:
-        while (found := self.held()) is None:
-            self._events = await self._link.read()
+        found = self.held()
+        while found is None:
+            found = self._body_of(await self._link.receive())
         return found
 
-    def _data(self, events: list[HttpEvent]) -> bytes | None:
-        """Return the bytes of `events`; None where there are none, and more will come."""
-        self._events = []
-        if len(events) == 1 and isinstance(events[0], Body):  # as it nearly always is
-            return events[0].data
-        self.ended = bool(events) and isinstance(events[-1], End)
-        data = b"".join([event.data for event in events if isinstance(event, Body)])
-        return data if data or self.ended else None
+    def _body_of(self, data: bytes) -> bytes | None:
+        """Return what a read holds of the body; None where that is nothing, and more will come."""
+        reader = self._reader
+        try:
+            body = reader.more(data)
+        except HttpError as error:
+            raise _unsound(data, error) from error
+        self.ended = reader.ended
+        return body if body or self.ended else None
 
     def release(self) -> None:
         self._link.release(ended=self.ended)
@@ -479,6 +474,13 @@ def _unreachable(
     if isinstance(why, OSError) and why.errno in SCARCE:
         return Exhausted("the proxy is out of descriptors or memory")
     return UpstreamConnectError(words)
+
+
+def _unsound(data: bytes, error: HttpError) -> UpstreamError:
+    """Return what is wrong with an upstream whose `data`, or end, broke HTTP."""
+    if data:
+        return UpstreamNonsense(f"the upstream's HTTP is broken: {error}")
+    return UpstreamCut("the upstream closed the connection before its reply was whole")
 
 
 def _tls_words(error: Exception) -> str:

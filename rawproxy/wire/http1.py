@@ -238,28 +238,28 @@ class ResponseReader:
 
     Attributes:
         started: at least one byte of a response has arrived.
+        ended: all of it has.
     """
 
     __slots__ = (
-        "_body", "_ended", "_failure", "_head_request", "_interim", "_keep_alive", "_limits",
-        "_section", "started",
+        "_body", "_failure", "_head_request", "_interim", "_keep_alive", "_limits", "_section",
+        "ended", "started",
     )  # fmt: skip
 
     def __init__(self, limits: Limits, *, head_request: bool = False) -> None:
-        self.started = False
+        self.started = self.ended = False
         self._limits = limits
         self._head_request = head_request
         self._section: Section | None = None  # of a head that does not come in one read
         self._interim = 0
         self._body: BodyReader | None = None  # None until the head has come
-        self._ended = False
         self._keep_alive = False
         self._failure: HttpError | None = None
 
     @property
     def reusable(self) -> bool:
         """Whether the response has ended, and the connection is fit for another request."""
-        return self._ended and self._keep_alive
+        return self.ended and self._keep_alive
 
     def feed(self, data: bytes) -> list[HttpEvent]:
         """Return the events that `data` completes. Bytes after the End are dropped.
@@ -285,30 +285,60 @@ class ResponseReader:
         """
         if self._failure is not None:
             _raise_again(self._failure)
-        if self._ended:
+        if self.ended:
             self._keep_alive = False
             return []
         if not isinstance(self._body, UntilClose):
             raise HttpError("the connection ended inside a response")
-        self._ended = True
+        self.ended = True
         return [_END]
 
-    def _feed(self, data: bytes) -> list[HttpEvent]:
-        events: list[HttpEvent] = []
+    def more(self, data: bytes) -> bytes:
+        """Return what one read holds of the body, once the head has come: `feed` without events.
+
+        Args:
+            data: of the read; b"" is the upstream's last byte, as `close`.
+
+        Raises:
+            HttpError: as `feed` and `close`.
+        """
+        if not data:
+            self.close()
+            return b""
+        if self._failure is not None:
+            _raise_again(self._failure)
+        try:
+            return self._more(data)
+        except HttpError as error:
+            self._failure = error
+            raise
+
+    def _more(self, data: bytes) -> bytes:
+        assert self._body is not None
+        parts: list[bytes] = []
         rest: bytes | None = data
-        if not self._ended:
-            while self._body is None:
-                found = self._head_in(data)
-                if found is None:
-                    return events
-                lines, data = found
-                head, terms = read_response_head(lines, max_fields=self._limits.head_fields)
-                self._take_head(head, terms, events)
-            rest = _read_body(self._body, data, events)
-            self._ended = rest is not None
+        if not self.ended:
+            rest = self._body.take(data, parts)
+            self.ended = rest is not None
         if rest:
             # Bytes that nobody asked for would be read as the answer to somebody else's request.
             self._keep_alive = False
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _feed(self, data: bytes) -> list[HttpEvent]:
+        events: list[HttpEvent] = []
+        while self._body is None:
+            found = self._head_in(data)
+            if found is None:
+                return events
+            lines, data = found
+            head, terms = read_response_head(lines, max_fields=self._limits.head_fields)
+            self._take_head(head, terms, events)
+        before = self.ended
+        if body := self._more(data):
+            events.append(Body(body))
+        if self.ended and not before:
+            events.append(_END)
         return events
 
     def _head_in(self, data: bytes) -> tuple[bytes, bytes] | None:

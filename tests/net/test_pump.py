@@ -10,7 +10,7 @@ import trio.testing
 
 from rawproxy.net import pump as module
 from rawproxy.net.conn import Conn
-from rawproxy.net.pump import Pump
+from rawproxy.net.pump import Pump, Then
 
 Ends = tuple[Pump, Conn, socket.socket]
 
@@ -99,7 +99,7 @@ async def test_a_fault_with_one_socket_is_nobody_elses(caplog: pytest.LogCapture
         far.send(b"y")
         await settle()
         assert seen == [b"y"]
-        assert "a socket's taker" in caplog.text
+        assert "with one socket" in caplog.text
         other.leave()
         other.close()
         far.close()
@@ -213,6 +213,41 @@ async def test_after_its_end_nobody_is_called() -> None:
     assert not pump._registered
     assert not called
     assert conn.closed
+
+
+async def test_what_a_taker_leaves_is_done_when_all_have_read(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with pumping() as (pump, conn, there):
+        here, far = socket.socketpair()
+        other = Conn(here, pump=pump)
+        done: list[str] = []
+        times: list[float] = []
+
+        def then(now: float) -> None:
+            done.append("sent")
+            times.append(now)
+            assert pump.later(lambda: done.append("later"))
+            raise RuntimeError("ours")
+
+        def taker(one: Conn) -> Then:
+            one.receive_now()
+            done.append("read")
+            return then
+
+        conn.take(lambda: taker(conn))
+        other.take(lambda: taker(other))
+        there.send(b"x")
+        far.send(b"y")
+        began = trio.current_time()
+        await settle()
+        assert done == ["read", "read", "sent", "sent", "later", "later"]
+        assert began <= times[0] == times[1] <= trio.current_time()
+        assert caplog.text.count("RuntimeError: ours") == 2
+        for one in (conn, other):
+            one.leave()
+        other.close()
+        far.close()
 
 
 async def test_what_is_put_off_comes_after_all_that_is_ready(

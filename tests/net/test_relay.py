@@ -53,7 +53,8 @@ class Reads:
     def _ready(self) -> None:
         assert not self.ended
         if self._taker is not None:
-            self._taker()
+            if (then := self._taker()) is not None:
+                then(trio.current_time())
             self._soon()
 
 
@@ -162,3 +163,20 @@ async def test_a_cancel_ends_it(*, pumped: bool) -> None:
         await run(source, Upper())
     assert source._taker is None
     assert source.pumped is pumped
+
+
+async def test_a_client_that_leaves_between_a_read_and_its_send_gets_nothing() -> None:
+    source, sink = Reads(b"a", b"b"), Writes()
+    source.pumped = True
+    clocks = Clocks(Timing(), 30.0, trio.current_time())
+    with trio.CancelScope() as scope:
+
+        def receive_now() -> bytes:
+            scope.cancel()  # as another connection's taker may, which was ready at the same time
+            return b"a"
+
+        source.receive_now = receive_now  # type: ignore[method-assign]
+        await relay(source, Upper(), sink, clocks)  # type: ignore[arg-type]
+    assert scope.cancelled_caught
+    assert sink.got == []
+    assert source.used_times == 0

@@ -435,6 +435,40 @@ def test_a_body_without_framing_ends_with_the_connection(head: bytes) -> None:
 
 
 @pytest.mark.parametrize("stream", [LENGTH_REPLY, CHUNKED_REPLY])
+def test_more_of_a_body_is_its_bytes_at_every_cut(stream: bytes) -> None:
+    for cut in range(stream.index(b"\r\n\r\n") + 4, len(stream)):
+        reader = ResponseReader(Limits())
+        body = b"".join(
+            event.data for event in reader.feed(stream[:cut]) if isinstance(event, Body)
+        )
+        body += reader.more(stream[cut:])
+        assert (body, reader.ended, reader.reusable) == (b"hello", True, True)
+        assert reader.more(b"H") == b""
+        assert not reader.reusable
+
+
+def test_more_of_a_body_may_be_its_end_or_a_break() -> None:
+    reader = ResponseReader(Limits())
+    reader.feed(OK + b"\r\n")
+    assert (reader.more(b"hel"), reader.more(b"lo"), reader.ended) == (b"hel", b"lo", False)
+    assert reader.more(b"") == b""
+    assert reader.reusable is False
+    cut = ResponseReader(Limits())
+    cut.feed(LENGTH_REPLY[:-1])
+    with pytest.raises(HttpError, match="inside a response"):
+        cut.more(b"")
+
+
+def test_a_body_that_breaks_its_framing_is_refused_for_good() -> None:
+    reader = ResponseReader(Limits())
+    reader.feed(OK + b"Transfer-Encoding: chunked\r\n\r\n")
+    for data in (b"5\r\nhello!", b"\r\n0\r\n\r\n", b""):
+        with pytest.raises(HttpError):
+            reader.more(data)
+    assert not reader.reusable
+
+
+@pytest.mark.parametrize("stream", [LENGTH_REPLY, CHUNKED_REPLY])
 def test_surplus_bytes_spoil_the_connection(stream: bytes) -> None:
     at_once, later = ResponseReader(Limits()), ResponseReader(Limits())
     assert isinstance(at_once.feed(stream + b"H")[-1], End)
