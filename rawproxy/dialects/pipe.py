@@ -35,6 +35,9 @@ Edit = Callable[[Frame], bytes]
 """What goes out for a whole frame: its raw bytes, other bytes, or b"" to drop it."""
 
 
+GLANCE_BYTES = 1024
+"""Bytes of a read that are read as JSON before it is asked whether the rest has to be; then twice as many."""
+
 _LOOK, _GLIMPSE = Back(), Back(partial=True)
 """A reply that is passed has nothing to be undone."""
 
@@ -386,29 +389,33 @@ class TranslatePipe:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the client's spelling of every event that `data` completes."""
-        if self._carry is None:
-            return [] if self._over else self._read(data)
-        texts, data = self._source.texts(data)
-        if not texts:
-            return self._read(data)
-        self.tally.deltas += len(texts)
-        said = self._carry(texts)
-        return [said, *self._read(data, behind=True)] if data else [said]
+        parts: list[bytes] = []
+        size = GLANCE_BYTES
+        while data and not self._over:
+            if self._carry is not None:
+                texts, data = self._source.texts(data)
+                if texts:
+                    self.tally.deltas += len(texts)
+                    parts.append(self._carry(texts))
+            if data:
+                self._read(data[:size], parts)
+                data = data[size:]
+                size *= 2
+        return parts
 
-    def _read(self, data: bytes, *, behind: bool = False) -> list[bytes]:
-        """Return what `data` says that has to be read; `behind` what its read began with."""
+    def _read(self, data: bytes, parts: list[bytes]) -> None:
+        """Append to `parts` what `data` says that has to be read."""
         try:
             events = self._source.feed(data)
         except UpstreamNonsense as error:
-            if not behind:
+            if not parts:
                 raise
             events = [broken_off(error)]
-        parts = self.say(events)
+        parts += self.say(events)
         if self._source.steady < 0 or self._cutoff is not None:
             self._carry = None
         elif self._carry is None or not all(type(event) is Delta for event in events):
             self._carry = self._sink.carry(self._source.steady)
-        return parts
 
     def say(self, events: list[Event]) -> list[bytes]:
         """Return the client's spelling of `events`: an engine has no bytes to be fed."""

@@ -211,6 +211,9 @@ def test_unescaped() -> None:
 
 CLIENTS = [name for name in DIALECTS if name != "plain_text"]
 PAIRS = list(itertools.permutations(CLIENTS, 2))
+GROOVED = [
+    pair for pair in PAIRS if "anthropic_complete" not in pair
+]  # its first form says all of the text each time
 
 
 def stream(dialect: str, texts: list[str]) -> list[bytes]:
@@ -258,6 +261,27 @@ def test_a_pipe_says_the_same_with_and_without(
     expected = b"".join(part for frame in frames for part in plain.feed(frame))
     assert said + b"".join(whole.close()) == expected + b"".join(plain.close())
     assert whole.tally.deltas == plain.tally.deltas
+
+
+@pytest.mark.parametrize(("source", "target"), GROOVED)
+def test_of_one_long_read_little_is_read_as_json(
+    monkeypatch: pytest.MonkeyPatch, source: str, target: str
+) -> None:
+    frames = stream(source, [f"word {number} " for number in range(500)])
+    whole, plain = pipe(source, target), pipe(source, target)
+    plain._source._groove = Deaf()  # type: ignore[attr-defined]
+    reader = whole._source._reader  # type: ignore[attr-defined]
+    real, asked = reader.read, []
+
+    def read(frame: Frame) -> list[Event]:
+        asked.append(frame)
+        found: list[Event] = real(frame)
+        return found
+
+    monkeypatch.setattr(reader, "read", read)
+    said = b"".join(whole.feed(b"".join(frames)))
+    assert said == b"".join(part for frame in frames for part in plain.feed(frame))
+    assert len(asked) < 50
 
 
 @pytest.mark.parametrize("source", CLIENTS)
