@@ -55,8 +55,9 @@ class _Selector:
     def register(self, fd: int, _: int, /) -> None:
         self._selector.register(fd, selectors.EVENT_READ)
 
-    def poll(self, timeout: float, maxevents: int, /) -> list[tuple[int, int]]:
-        return [(key.fd, events) for key, events in self._selector.select(timeout)[:maxevents]]
+    def poll(self, timeout: float, _: int, /) -> list[tuple[int, int]]:
+        # All of them: nobody promises that those who are left out come first the next time.
+        return [(key.fd, events) for key, events in self._selector.select(timeout)]
 
 
 _READ = getattr(select, "EPOLLIN", selectors.EVENT_READ)

@@ -83,13 +83,12 @@ async def relay(source: Source, pipe: Pipe, sink: Sink, clocks: Clocks) -> None:
                 return
         return
     while data := await source.receive():
-        now = trio.current_time()
-        done = flow.carry(pipe.feed(data), now)
+        done = flow.carry(pipe.feed(data), trio.current_time())
         # A client that stops reading costs what it was sent once, not each form of it.
         del data
         if not done:
             await sink.flush()
-        if not flow.goes_on(now):
+        if not flow.goes_on(trio.current_time()):
             return
 
 

@@ -204,6 +204,25 @@ async def test_without_epoll_it_does_the_same(monkeypatch: pytest.MonkeyPatch) -
         assert await conn.receive() == b"y"
 
 
+async def test_without_epoll_all_have_their_turn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("select.epoll")
+    async with pumping() as (pump, _, _):
+        pairs = [socket.socketpair() for _ in range(module.BATCH + 1)]
+        conns = [Conn(here, pump=pump) for here, _ in pairs]
+        seen: set[int] = set()
+        for number, conn in enumerate(conns):
+            conn.take(lambda number=number: seen.add(number))  # type: ignore[misc]
+        for _, there in pairs:
+            there.send(b"x")  # nobody reads it: each is ready for good
+        for _ in range(10):
+            await trio.lowlevel.checkpoint()
+        assert len(seen) == len(conns)
+        for conn, (_, there) in zip(conns, pairs, strict=True):
+            conn.leave()
+            conn.close()
+            there.close()
+
+
 async def test_after_its_end_nobody_is_called() -> None:
     async with pumping() as (pump, conn, there):
         pass

@@ -180,3 +180,18 @@ async def test_a_client_that_leaves_between_a_read_and_its_send_gets_nothing() -
     assert scope.cancelled_caught
     assert sink.got == []
     assert source.used_times == 0
+
+
+async def test_the_time_after_stop_begins_when_the_client_has_taken_it(
+    autojump_clock: object,
+) -> None:
+    class Slow(Writes):
+        async def flush(self) -> None:
+            await trio.sleep(5)
+
+    source = Reads(b"a!", b"")
+    source.pumped = moves
+    clocks = Clocks(Timing(), 30.0, trio.current_time())
+    await relay(source, Upper(), Slow(), clocks)  # type: ignore[arg-type]
+    assert clocks.due(trio.current_time() + 1.9) is None
+    assert clocks.due(trio.current_time() + 2) is Due.TAIL
