@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from rawproxy.dialects.base import Back, Carry, Dialect, StreamWriter
 from rawproxy.dialects.cutoff import Cutoff
 from rawproxy.dialects.ends import Sink, Source, broken_off
-from rawproxy.dialects.events import Delta, Event, Fail, Start
+from rawproxy.dialects.events import Delta, End, Event, Fail, Start
 from rawproxy.dialects.losses import Loss
 from rawproxy.dialects.reading import decode
 from rawproxy.dialects.reframe import Reframer
@@ -194,7 +194,7 @@ class PassPipe:
         if self.tally.failure is None and not self.tally.ended:
             if not self.tally.whole:
                 raise UpstreamCut("the upstream's reply ended before it was whole")
-            self.tally.ended = self.tally.whole = True
+            self.tally.note([End()])
             if self._end:
                 parts.append(self._put(self._end, self._native))
         self.tally.repaired = bool(parts)

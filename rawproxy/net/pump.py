@@ -118,11 +118,7 @@ class Pump:
         self._together -= 1
         if not self._together and self._later:
             later, self._later = self._later, []
-            for do in later:
-                try:
-                    do()
-                except Exception:
-                    _log.exception(_FAULT)
+            _do_all(later)
 
     def later(self, do: Callable[[], None]) -> bool:
         """Do this once all that is ready now was handled; False outside of that: then nobody will."""
@@ -224,12 +220,8 @@ class Pump:
                     else:
                         if then is not None:
                             thens.append(then)
-                now = trio.current_time() if thens else 0.0
-                for then in thens:
-                    try:
-                        then(now)
-                    except Exception:
-                        _log.exception(_FAULT)
+                if thens:
+                    _do_all(thens, trio.current_time())
             finally:
                 self._apart()
 
@@ -267,3 +259,11 @@ class _Wait:
     def abort(self, _: object) -> Abort:
         self._pump.over(self._fd)
         return Abort.SUCCEEDED
+
+
+def _do_all(what: list[Callable[..., None]], *arguments: float) -> None:
+    for do in what:
+        try:
+            do(*arguments)
+        except Exception:
+            _log.exception(_FAULT)

@@ -190,8 +190,11 @@ class RequestReader:
         elif data:
             self.wants_continue = False
         assert self._body is not None
-        rest = _read_body(self._body, data, events)
+        body, rest = _read_body(self._body, data)
+        if body:
+            events.append(Body(body))
         if rest is not None:
+            events.append(_END)
             self._ended = True
             if rest:
                 self._section.hold(rest)
@@ -315,15 +318,12 @@ class ResponseReader:
 
     def _more(self, data: bytes) -> bytes:
         assert self._body is not None
-        parts: list[bytes] = []
-        rest: bytes | None = data
-        if not self.ended:
-            rest = self._body.take(data, parts)
-            self.ended = rest is not None
+        body, rest = (b"", data) if self.ended else _read_body(self._body, data)
+        self.ended = rest is not None
         if rest:
             # Bytes that nobody asked for would be read as the answer to somebody else's request.
             self._keep_alive = False
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return body
 
     def _feed(self, data: bytes) -> list[HttpEvent]:
         events: list[HttpEvent] = []
@@ -433,20 +433,15 @@ def write_chunk(parts: Sequence[bytes]) -> bytes:
     return b"".join([b"%x\r\n" % size, *parts, b"\r\n"])
 
 
-def _read_body(body: BodyReader, data: bytes, events: list[HttpEvent]) -> bytes | None:
-    """Append the events of one read; return the bytes behind the body, or None before its end.
+def _read_body(body: BodyReader, data: bytes) -> tuple[bytes, bytes | None]:
+    """Return what one read holds of a body, and the bytes behind that, or None before its end.
 
-    All parts become one Body: of fifty small chunks, joining costs 0.4 us, fifty events 1.7 us
+    All parts become one: of fifty small chunks, joining costs 0.4 us, fifty events 1.7 us
     and then as much again wherever they go through.
     """
     parts: list[bytes] = []
     rest = body.take(data, parts)
-    joined = parts[0] if len(parts) == 1 else b"".join(parts)
-    if joined:
-        events.append(Body(joined))
-    if rest is not None:
-        events.append(_END)
-    return rest
+    return parts[0] if len(parts) == 1 else b"".join(parts), rest
 
 
 def _raise_again(failure: HttpError) -> NoReturn:

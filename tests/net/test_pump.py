@@ -13,6 +13,7 @@ from rawproxy.net.conn import Conn
 from rawproxy.net.pump import Pump, Then
 
 Ends = tuple[Pump, Conn, socket.socket]
+Pair = tuple[Conn, socket.socket]
 
 
 @asynccontextmanager
@@ -27,6 +28,19 @@ async def pumping(*, moves: bool = True) -> AsyncIterator[Ends]:
         nursery.cancel_scope.cancel()
     conn.close()
     there.close()
+
+
+@asynccontextmanager
+async def pumping_two() -> AsyncIterator[tuple[Pump, Pair, Pair]]:
+    """A pump that runs, and two connections of it, each with its other end."""
+    async with pumping() as (pump, conn, there):
+        here, far = socket.socketpair()
+        other = Conn(here, pump=pump)
+        yield pump, (conn, there), (other, far)
+        for one in (conn, other):
+            one.leave()
+        other.close()
+        far.close()
 
 
 async def settle() -> None:
@@ -84,9 +98,7 @@ async def test_it_tells_an_end() -> None:
 
 
 async def test_a_fault_with_one_socket_is_nobody_elses(caplog: pytest.LogCaptureFixture) -> None:
-    async with pumping() as (pump, conn, there):
-        here, far = socket.socketpair()
-        other = Conn(here, pump=pump)
+    async with pumping_two() as (_, (conn, there), (other, far)):
         seen: list[bytes | None] = []
 
         def broken() -> None:
@@ -100,9 +112,6 @@ async def test_a_fault_with_one_socket_is_nobody_elses(caplog: pytest.LogCapture
         await settle()
         assert seen == [b"y"]
         assert "with one socket" in caplog.text
-        other.leave()
-        other.close()
-        far.close()
 
 
 async def test_a_fault_of_its_own_pauses_it_and_no_more(
@@ -237,9 +246,7 @@ async def test_after_its_end_nobody_is_called() -> None:
 async def test_what_a_taker_leaves_is_done_when_all_have_read(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with pumping() as (pump, conn, there):
-        here, far = socket.socketpair()
-        other = Conn(here, pump=pump)
+    async with pumping_two() as (pump, (conn, there), (other, far)):
         done: list[str] = []
         times: list[float] = []
 
@@ -263,18 +270,12 @@ async def test_what_a_taker_leaves_is_done_when_all_have_read(
         assert done == ["read", "read", "sent", "sent", "later", "later"]
         assert began <= times[0] == times[1] <= trio.current_time()
         assert caplog.text.count("RuntimeError: ours") == 2
-        for one in (conn, other):
-            one.leave()
-        other.close()
-        far.close()
 
 
 async def test_what_is_put_off_comes_after_all_that_is_ready(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with pumping() as (pump, conn, there):
-        here, far = socket.socketpair()
-        other = Conn(here, pump=pump)
+    async with pumping_two() as (pump, (conn, there), (other, far)):
         done: list[str] = []
 
         def broken() -> None:
@@ -295,10 +296,6 @@ async def test_what_is_put_off_comes_after_all_that_is_ready(
         await settle()
         assert done == ["took", "took", "later", "later"]
         assert "ours" in caplog.text
-        for one in (conn, other):
-            one.leave()
-        other.close()
-        far.close()
 
 
 @pytest.mark.parametrize("moves", [True, False])
