@@ -1,7 +1,7 @@
-"""One task that looks at all sockets: what is ready is handled by plain calls, at a third of a task's cost.
+"""All sockets are looked at together: what is ready is handled by plain calls, at a third of a task's cost.
 
-Layer: net. trio wakes the pump once for everything that is ready at a time; a socket stays registered
-with the kernel for as long as it is open. A `Taker` is called for it and never waits: it reads and
+Layer: net. The pump looks while trio would wait (`net.standby`), or has trio wake it once for everything
+that is ready at a time; a socket stays registered with the kernel for as long as it is open. A `Taker` is called for it and never waits: it reads and
 feeds, notes that a client has left, or wakes the task that has to wait for something. What it wants to
 send goes out when all who are ready have read: the peers are woken once, and not between two reads.
 Source: https://man7.org/linux/man-pages/man7/epoll.7.html (level-triggered).
@@ -18,6 +18,8 @@ from typing import Any
 import outcome
 import trio
 from trio.lowlevel import Abort
+
+from rawproxy.net.standby import Standby, find_epoll
 
 __all__ = ["BATCH", "Pump", "Taker", "Then"]
 
@@ -82,8 +84,9 @@ class Pump:
         self._together = 0  # blocks of `together` that we are in
         self._later: list[Callable[[], None]] = []
 
-    def __len__(self) -> int:
-        return len(self._takers)
+    def __contains__(self, fd: int) -> bool:
+        """Return whether somebody is called for it."""
+        return fd in self._takers
 
     def take(self, fd: int, taker: Taker) -> None:
         """Call `taker` each time that there is something to read, until `leave` or `forget`."""
@@ -201,29 +204,49 @@ class Pump:
                         wait.end(outcome.Error(trio.TooSlowError()))
 
     async def _look(self) -> None:
-        poll, takers, number = self._poll, self._takers, self._poll.fileno()
+        epoll = await find_epoll() if self.moves else None
+        if epoll is not None:
+            standby = Standby(self, BATCH)
+            self.take(epoll, standby.wanted)
+            try:
+                await standby.run()
+            finally:
+                self.forget(epoll)
+        number = self._poll.fileno()
         while True:
             await trio.lowlevel.wait_readable(number)
-            thens: list[Then] = []
-            self._together += 1  # a `with` would cost as much as an event's system call
-            try:
-                for fd, _ in poll.poll(0, BATCH):
-                    taker = takers.get(fd)
-                    if taker is None:
-                        # The kernel would tell it again and again.
-                        self._unregister(fd)
-                        continue
-                    try:
-                        then = taker()
-                    except Exception:
-                        _log.exception(_FAULT)
-                    else:
-                        if then is not None:
-                            thens.append(then)
-                if thens:
-                    _do_all(thens, trio.current_time())
-            finally:
-                self._apart()
+            self.look(0)
+
+    def look(self, timeout: float) -> tuple[float, int]:
+        """Handle up to `BATCH` sockets that are ready now or, where none is, within `timeout` seconds.
+
+        Returns:
+            The time after that, on trio's clock, and how many were handled.
+        """
+        takers = self._takers
+        thens: list[Then] = []
+        ready = self._poll.poll(timeout, BATCH)
+        now = trio.current_time()
+        self._together += 1  # a `with` would cost as much as an event's system call
+        try:
+            for fd, _ in ready:
+                taker = takers.get(fd)
+                if taker is None:
+                    # The kernel would tell it again and again.
+                    self._unregister(fd)
+                    continue
+                try:
+                    then = taker()
+                except Exception:
+                    _log.exception(_FAULT)
+                else:
+                    if then is not None:
+                        thens.append(then)
+            if thens:
+                _do_all(thens, now)
+        finally:
+            self._apart()
+        return now, len(ready)
 
     def _unregister(self, fd: int) -> None:
         self._registered.discard(fd)
