@@ -145,7 +145,7 @@ CHUNKS = [write_chunk([sse.write(event)]) for event in EVENTS]
 def _following() -> None:
     take = Chunked(max_bytes=2**64, max_trailers=LIMITS.head_bytes).take
     for read in CHUNKS:
-        take(read, [])
+        take(read)
 
 
 def _following_h11() -> None:

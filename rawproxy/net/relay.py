@@ -3,7 +3,7 @@
 Layer: net. No queue and no second task on the path: backpressure is "the next read waits for the last
 write", so a slow client slows its upstream instead of filling memory. Where a source can be read by
 the pump, its exchange's task sleeps, and only what has to wait wakes it; else the task reads itself.
-Both do the same with each read: through the pipe, and `_Flow.carry`.
+Both do the same with each read: through the pipe, and `_Flow._advance`.
 """
 
 from typing import Protocol
@@ -73,23 +73,12 @@ async def relay(source: Source, pipe: Pipe, sink: Sink, clocks: Clocks) -> None:
     for the exchange to say: the pipe is not closed here.
     """
     flow = _Flow(source, pipe, sink, clocks)
-    if not flow.goes_on(trio.current_time()):  # its Stop came with the first output
-        return
-    if source.pumped:
-        while await flow.pumped():
-            await sink.flush()
-            source.used()
-            if source.ended or not flow.goes_on(trio.current_time()):
-                return
-        return
-    while data := await source.receive():
-        done = flow.carry(pipe.feed(data), trio.current_time())
-        # A client that stops reading costs what it was sent once, not each form of it.
-        del data
-        if not done:
-            await sink.flush()
-        if not flow.goes_on(trio.current_time()):
-            return
+    carry = flow.pumped if source.pumped else flow.alone
+    goes_on = flow.goes_on(trio.current_time())  # not where its Stop came with the first output
+    while goes_on and await carry():
+        await sink.flush()
+        source.used()
+        goes_on = flow.goes_on(trio.current_time())
 
 
 _NOTHING: list[bytes] = []
@@ -109,18 +98,22 @@ class _Flow:
         self._parts = _NOTHING  # what the pipe made of a read, until it goes to the sink
         self._blocked = False
 
-    def carry(self, parts: list[bytes], now: float) -> bool:
-        """Take what the pipe made of one read to the kernel; False when some of it waits there."""
-        self._clocks.heard(now)
-        return not parts or self._sink.push(parts, now)
-
     def goes_on(self, now: float) -> bool:
-        """Return whether more of the upstream is wanted; after Stop only for a while."""
-        if self._pipe.broken:
+        """Return whether there is more of the upstream, and it is wanted; after Stop only for a while."""
+        pipe = self._pipe
+        if pipe.broken:
             return False
-        if self._pipe.tally.whole:
+        if pipe.tally.whole:
             self._clocks.whole(now)
-        return True
+        return not self._source.ended
+
+    async def alone(self) -> bool:
+        """Carry in the task itself until the reply is over, or the sink full: True then."""
+        self._blocked = False
+        while data := await self._source.receive():
+            if not self._advance(self._pipe.feed(data), trio.current_time()):
+                break
+        return self._blocked
 
     async def pumped(self) -> bool:
         """Have the pump carry until the reply is over, or the sink full: True then."""
@@ -159,12 +152,13 @@ class _Flow:
         self._wake(result)
 
     def _advance(self, parts: list[bytes], now: float) -> bool:
-        """Carry `parts`; return whether the pump goes on with the next read."""
-        if not self.carry(parts, now):
+        """Take what the pipe made of one read to the kernel; return whether the next may be read."""
+        self._clocks.heard(now)
+        if parts and not self._sink.push(parts, now):
             self._blocked = True
             return False
         self._source.used()
-        return self.goes_on(now) and not self._source.ended
+        return self.goes_on(now)
 
     def _wake(self, result: outcome.Outcome[None]) -> None:
         task, self._task = self._task, None

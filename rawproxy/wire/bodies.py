@@ -42,11 +42,14 @@ _CHUNK_BEGUN = re.compile(
 class BodyReader(Protocol):
     """Reads one body."""
 
-    def take(self, data: bytes, parts: list[bytes]) -> bytes | None:
-        """Append to `parts` what `data` holds of the body; a part may be empty.
+    def take(self, data: bytes) -> tuple[bytes, bytes | None]:
+        """Return what `data` holds of the body, and the bytes that follow it.
+
+        All that a read holds becomes one: of fifty small chunks, joining costs 0.4 us, fifty events 1.7 us
+        and then as much again wherever they go through.
 
         Returns:
-            The bytes that follow the body, once it is whole; None before that.
+            The body's bytes, perhaps none; and what stands behind its end, None before that.
 
         Raises:
             HttpError: the framing is broken, or a limit was passed.
@@ -62,12 +65,11 @@ class Length:
     def __init__(self, length: int) -> None:
         self._left = length
 
-    def take(self, data: bytes, parts: list[bytes]) -> bytes | None:
+    def take(self, data: bytes) -> tuple[bytes, bytes | None]:
         """See `BodyReader`."""
         left = self._left
         self._left = max(0, left - len(data))
-        parts.append(data[:left])
-        return None if self._left else data[left:]
+        return data[:left], None if self._left else data[left:]
 
 
 class UntilClose:
@@ -75,9 +77,9 @@ class UntilClose:
 
     __slots__ = ()
 
-    def take(self, data: bytes, parts: list[bytes]) -> None:
+    def take(self, data: bytes) -> tuple[bytes, None]:
         """See `BodyReader`."""
-        parts.append(data)
+        return data, None
 
 
 class Chunked:
@@ -107,10 +109,10 @@ class Chunked:
         self._extensions = 0  # bytes
         self._trailers: Section | None = None
 
-    def take(self, data: bytes, parts: list[bytes]) -> bytes | None:
+    def take(self, data: bytes) -> tuple[bytes, bytes | None]:
         """See `BodyReader`."""
         if self._trailers:
-            return self._end(self._trailers, data)
+            return b"", self._end(self._trailers, data)
         match = None
         if self._held:
             # A read mostly ends with a chunk: then the CRLF is held that begins the next size line.
@@ -121,8 +123,8 @@ class Chunked:
             self._held = b""
         end = len(data)
         at = self._left
-        if at:
-            parts.append(data[:at])
+        body = data[:at]
+        parts: list[bytes] | None = None  # once there are two
         while at < end:
             match = match or _CHUNK.match(data, at)
             if match is None:
@@ -133,18 +135,28 @@ class Chunked:
             length = int(digits, 16)
             if extension or length > self._max_bytes - self._size:
                 self._check(length, extension)
+            start = match.end()
             if not length:
                 # The CRLF of the last size line goes in front, so that a blank line ends the
                 # section even when it is empty.
                 self._trailers = Section(self._max_trailers + 2)
-                return self._end(self._trailers, data[match.end() - 2 :])
+                rest = self._end(self._trailers, data[start - 2 :])
+                return body if parts is None else b"".join(parts), rest
             self._size += length
-            start = match.end()
             at = start + length
-            parts.append(data[start:at])
+            if parts is not None:
+                parts.append(data[start:at])
+            elif body:
+                parts = [body, data[start:at]]
+            else:
+                body = data[start:at]
+            if end - at == 2 and data.endswith(_CRLF):  # what is mostly left, without a search
+                self._held = _CRLF
+                at = end
+                break
             match = None
         self._left = at - end
-        return None
+        return body if parts is None else b"".join(parts), None
 
     def _hold(self, line: bytes) -> None:
         if line != _CRLF and not _CHUNK_BEGUN.fullmatch(line):

@@ -190,7 +190,7 @@ class RequestReader:
         elif data:
             self.wants_continue = False
         assert self._body is not None
-        body, rest = _read_body(self._body, data)
+        body, rest = self._body.take(data)
         if body:
             events.append(Body(body))
         if rest is not None:
@@ -318,11 +318,12 @@ class ResponseReader:
 
     def _more(self, data: bytes) -> bytes:
         assert self._body is not None
-        body, rest = (b"", data) if self.ended else _read_body(self._body, data)
-        self.ended = rest is not None
-        if rest:
-            # Bytes that nobody asked for would be read as the answer to somebody else's request.
-            self._keep_alive = False
+        body, rest = (b"", data) if self.ended else self._body.take(data)
+        if rest is not None:
+            self.ended = True
+            if rest:
+                # Bytes that nobody asked for would be read as the answer to somebody else's request.
+                self._keep_alive = False
         return body
 
     def _feed(self, data: bytes) -> list[HttpEvent]:
@@ -427,21 +428,8 @@ def write_response_head(status: int, fields: Fields) -> bytes:
 
 def write_chunk(parts: Sequence[bytes]) -> bytes:
     """Return one chunk around the joined parts; b"" for none, since an empty chunk ends the body."""
-    size = sum(map(len, parts))
-    if not size:
-        return b""
-    return b"".join([b"%x\r\n" % size, *parts, b"\r\n"])
-
-
-def _read_body(body: BodyReader, data: bytes) -> tuple[bytes, bytes | None]:
-    """Return what one read holds of a body, and the bytes behind that, or None before its end.
-
-    All parts become one: of fifty small chunks, joining costs 0.4 us, fifty events 1.7 us
-    and then as much again wherever they go through.
-    """
-    parts: list[bytes] = []
-    rest = body.take(data, parts)
-    return parts[0] if len(parts) == 1 else b"".join(parts), rest
+    data = parts[0] if len(parts) == 1 else b"".join(parts)
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
 
 
 def _raise_again(failure: HttpError) -> NoReturn:

@@ -24,10 +24,7 @@ def test_the_messages_are_whole_for_us_and_for_h11() -> None:
 
 def test_a_read_is_one_chunk_and_one_event() -> None:
     chunked, splitter = Chunked(max_bytes=2**64, max_trailers=100), sse.splitter(MAX_FRAME)
-    parts: list[bytes] = []
-    for chunk in CHUNKS:
-        chunked.take(chunk, parts)
-    frames = splitter.feed(b"".join(parts))
+    frames = splitter.feed(b"".join(chunked.take(chunk)[0] for chunk in CHUNKS))
     assert [frame.data for frame in frames] == EVENTS
     assert len(set(EVENTS)) == UNITS
 

@@ -186,6 +186,36 @@ def test_the_limit_counts_the_bytes_before_the_blank_line(line_end: bytes, over:
             assert len(split(frame, cuts, Splitter(max_frame=LIMIT))[0]) == 1
 
 
+@pytest.mark.parametrize("size", [LIMIT - 1, LIMIT, LIMIT + 1])
+def test_the_limit_is_the_same_for_a_frame_that_is_all_of_a_read(size: int) -> None:
+    splitter = Splitter(max_frame=LIMIT)
+    assert len(splitter.feed(b": first\n\n")) == 1
+    frame = b"x" * size + b"\n\n"
+    if size < LIMIT:
+        assert [one.raw for one in splitter.feed(frame)] == [frame]
+    else:
+        with pytest.raises(FrameTooLong):
+            splitter.feed(frame)
+
+
+@pytest.mark.parametrize(
+    "before", [b": x\n\n", b": x\r\r", b": x\r\n\r\n", b"data: x", b"data: x\n", b"x\r"]
+)
+@pytest.mark.parametrize(
+    "read", [b"data: y\n\n", b"\n\n", b"y\r\n\n", b"y\r\r\n\n", b"\n", b"y\n\n\n\n"]
+)
+def test_a_read_of_one_frame_reads_as_its_bytes_one_by_one(before: bytes, read: bytes) -> None:
+    whole, bytewise = Splitter(), Splitter()
+    frames = whole.feed(before) + whole.feed(read)
+    singly = [frame for byte in before + read for frame in bytewise.feed(bytes([byte]))]
+    assert b"".join(frame.raw for frame in frames) == b"".join(frame.raw for frame in singly)
+    read_of = [
+        [(frame.name, frame.data) for frame in each if frame.has_data] for each in (frames, singly)
+    ]
+    assert read_of[0] == read_of[1]
+    assert whole.close() == bytewise.close()
+
+
 def test_frames_around_those_that_are_too_long_are_frames() -> None:
     splitter = Splitter(max_frame=LIMIT)
     short, long = b"data: a\n\n", LONG + b"\n\n"
