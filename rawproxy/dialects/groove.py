@@ -46,6 +46,9 @@ Span = Callable[[bytes, int], tuple[int, int, int] | None]
 """Where the data is of the frame that stands at a place, if it is framed like others: its start, its end,
 the frame's end."""
 
+_Sides = tuple[int, bytes, bytes]
+"""The block of a text, and what stands before and behind it."""
+
 Part = tuple[bytes, re.Pattern[bytes] | None, bytes]
 """Fixed bytes; and, where a member varies, what its value may be, and the fixed bytes that follow it."""
 
@@ -58,14 +61,15 @@ class Groove:
             more around it than text; None where the bytes of a frame are looked at as they are.
     """
 
-    __slots__ = ("_after", "_alike", "_before", "_once", "_span", "_tries", "block")
+    __slots__ = ("_after", "_alike", "_before", "_once", "_sides", "_span", "_tries", "block")
 
     def __init__(self, alike: Callable[[bytes], Span] | None = None) -> None:
         self._alike = alike
         self._span: Span | None = None
         self.block = -1
         """The block whose text is known to follow; -1 while none is."""
-        self._once: tuple[int, Part, Part] | None = None  # one frame so far
+        self._once: tuple[int, Part, Part] | None = None  # the last frame that was learnt from
+        self._sides: _Sides | None = None  # of that one
         self._tries = 0
         self._before: Part = b"", None, b""
         self._after: Part = b"", None, b""
@@ -76,16 +80,27 @@ class Groove:
             delta = _text_of(events)
             if delta is None or delta.block != self.block:
                 self.block, self._once = -1, None
+            elif self._once is not None and self._sides_of(frame, events) not in (
+                None,
+                self._sides,
+            ):
+                _, self._before, self._after = self._once  # a member that may vary has begun to
             return
         if self._tries >= TRIES:
             return
         self._tries += 1
-        found = _parts(frame.raw if self._alike is None else frame.data, events)
+        sides = self._sides_of(frame, events)
+        found = None if sides is None else _parts(*sides)
         if found is not None and found == self._once:
             self.block, self._before, self._after = found
+            if sides is not None and sides == self._sides:  # nothing varies yet
+                self._before, self._after = (sides[1], None, b""), (sides[2], None, b"")
             self._span = self._alike(frame.raw) if self._alike else None
             self._tries = 0
-        self._once = found
+        self._once, self._sides = found, sides
+
+    def _sides_of(self, frame: Frame, events: list[Event]) -> _Sides | None:
+        return _sides(frame.raw if self._alike is None else frame.data, events)
 
     def texts(self, data: bytes) -> tuple[list[bytes], int]:
         """Return the text of each frame that `data` begins with and that fits, and where they end.
@@ -201,8 +216,8 @@ def _text_of(events: list[Event]) -> Delta | None:
     return delta if isinstance(delta, Delta) and not delta.logprobs else None
 
 
-def _parts(raw: bytes, events: list[Event]) -> tuple[int, Part, Part] | None:
-    """Return the block, and what stands before and behind the text of a frame that holds only text."""
+def _sides(raw: bytes, events: list[Event]) -> _Sides | None:
+    """Return what is around the text of a frame that holds only text."""
     delta = _text_of(events)
     if delta is None:
         return None
@@ -210,8 +225,13 @@ def _parts(raw: bytes, events: list[Event]) -> tuple[int, Part, Part] | None:
     if raw.count(text) != 1 or not _PLAIN.fullmatch(text[1:-1]):
         return None
     before, _, after = raw.partition(text)
-    parts = _part(before + b'"'), _part(b'"' + after)
-    return None if None in parts else (delta.block, *parts)  # type: ignore[return-value]
+    return delta.block, before + b'"', b'"' + after
+
+
+def _parts(block: int, before: bytes, after: bytes) -> tuple[int, Part, Part] | None:
+    """Return the same with the members that may vary; None where it is more than one on a side."""
+    parts = _part(before), _part(after)
+    return None if None in parts else (block, *parts)  # type: ignore[return-value]
 
 
 def _part(text: bytes) -> Part | None:

@@ -112,7 +112,8 @@ class _Watcher:
 
     def close(self) -> Frame | None:
         """Return the unfinished last frame if it lacks only what ends it, and says the end."""
-        tail = self._framing.read_tail(self._splitter.close())
+        left = self._splitter.close()
+        tail = self._framing.read_tail(left) if left else None
         if tail is None:
             return None
         before = self._ends()

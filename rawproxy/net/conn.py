@@ -251,18 +251,16 @@ class Conn:
 
     def is_quiet(self) -> bool:
         """Return whether the peer has neither closed nor sent anything: a pooled one is fit for use."""
-        try:
-            self._sock.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        return not self.closed and not self._polled(select.POLLIN)
 
     def is_hung_up(self) -> bool:
         """Return whether the peer has closed or reset, even where its bytes were not all read."""
+        return self._polled(select.POLLRDHUP)
+
+    def _polled(self, what: int) -> bool:
+        """Return whether that, an end or an error, is to be had now: half of what a failing read costs."""
         poll = select.poll()
-        poll.register(self._sock, select.POLLRDHUP)
+        poll.register(self._fd, what)
         return bool(poll.poll(0))
 
     def close(self) -> None:

@@ -125,17 +125,23 @@ class Chunked:
         at = self._left
         body = data[:at]
         parts: list[bytes] | None = None  # once there are two
+        line, length, extension = b"", 0, b""  # of the last chunk
         while at < end:
-            match = match or _CHUNK.match(data, at)
-            if match is None:
-                self._hold(data[at:])
-                at = end
-                break
-            digits, extension = match.groups()
-            length = int(digits, 16)
+            if line and data.startswith(line, at):  # many are as long as the one before
+                start = at + len(line)
+            else:
+                match = match or _CHUNK.match(data, at)
+                if match is None:
+                    self._hold(data[at:])
+                    at = end
+                    break
+                digits, extension = match.groups()
+                length = int(digits, 16)
+                line = b"" if extension else b"\r\n%b\r\n" % digits
+                start = match.end()
+                match = None
             if extension or length > self._max_bytes - self._size:
                 self._check(length, extension)
-            start = match.end()
             if not length:
                 # The CRLF of the last size line goes in front, so that a blank line ends the
                 # section even when it is empty.
@@ -154,7 +160,6 @@ class Chunked:
                 self._held = _CRLF
                 at = end
                 break
-            match = None
         self._left = at - end
         return body if parts is None else b"".join(parts), None
 

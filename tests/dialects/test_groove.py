@@ -313,6 +313,18 @@ def test_nonsense_behind_texts_of_one_read_ends_the_reply_behind_them() -> None:
     assert b"event: error" in said[0]
 
 
+def test_what_may_vary_varies_once_it_was_seen_to() -> None:
+    groove = learnt(NUMBERED % (7, b"one", b"a"), NUMBERED % (7, b"two", b"a"))
+    assert known(groove, NUMBERED % (7, b"x", b"a")) == [b"x"]
+    later = NUMBERED % (8, b"three", b"b")
+    assert groove.texts(later) == ([], 0)
+    groove.learn(frame(NUMBERED % (7, b"\\u0041", b"a")), deltas("A"))  # it is the text that is odd
+    assert groove.texts(later) == ([], 0)
+    groove.learn(frame(later), deltas("three"))
+    assert known(groove, NUMBERED % (9, b"x", b"c") + NUMBERED % (7, b"y", b"a")) == [b"x", b"y"]
+    assert groove.block == 0
+
+
 def test_what_varies_may_be_nothing_else() -> None:
     groove = learnt(NUMBERED % (7, b"one", b"Ab"), NUMBERED % (8, b"two", b"c"))
     data = NUMBERED % (9, b"x", b"y")

@@ -243,3 +243,17 @@ def test_data_is_not_held_back_until_its_chunk_is_whole() -> None:
     body = chunked()
     assert body.take(b"5\r\nhe") == (b"he", None)
     assert body.take(b"ll") == (b"ll", None)
+
+
+@pytest.mark.parametrize("step", [1, 7, 10**6])
+def test_chunks_of_one_length_are_limited_and_counted_like_others(step: int) -> None:
+    same = b"5\r\nhello\r\n"
+    assert read(chunked(max_bytes=15), same * 3 + b"0\r\n\r\nX", step=step) == (b"hello" * 3, b"X")
+    with pytest.raises(HttpError, match="more than 14 bytes"):
+        read(chunked(max_bytes=14), same * 3, step=step)
+    assert read(chunked(), same * 2 + b"5;a\r\nworld\r\n" + same + b"05\r\nagain\r\n", step=step) == (
+        b"hellohelloworldhelloagain", None,
+    )  # fmt: skip
+    for broken in (b"5\r\nhello!\n", b"5\r\nhello\r\n5\nhello", b"5\r\nhello5\r\n"):
+        with pytest.raises(HttpError, match="malformed"):
+            read(chunked(), same * 2 + broken + same, step=step)
