@@ -81,6 +81,8 @@ class _Watcher:
     that is too long nothing is read: it goes through in pieces.
     """
 
+    __slots__ = ("_framing", "_marks", "_native", "_reader", "_splitter", "_tally")
+
     def __init__(self, dialect: Dialect, framing: Framing, tally: Tally, frame_bytes: int) -> None:
         self._marks = dialect.MARKS
         self._reader = dialect.stream_reader(_GLIMPSE)
@@ -144,6 +146,10 @@ class PassPipe:
         framing: the upstream's; None for the dialect's own.
         reframe: puts the frames into the client's framing, where that is another one.
     """
+
+    __slots__ = (
+        "_begun", "_edit", "_end", "_framing", "_native", "_reframe", "_watcher", "_writer", "tally",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -366,6 +372,8 @@ class TranslatePipe:
         stops: stop sequences that the upstream was not told: the reply ends here at the first one.
         asked: the model's name as the client has it, where a route gave it another one.
     """
+
+    __slots__ = ("_asked", "_carry", "_cutoff", "_sink", "_source", "tally")
 
     def __init__(
         self,

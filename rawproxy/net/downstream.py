@@ -47,6 +47,8 @@ class Http1Response(Response):
         write_seconds: how long an answer outside of any exchange may take.
     """
 
+    __slots__ = ("_chunks", "_conn", "_left", "_looks", "_reader")
+
     def __init__(
         self,
         conn: Conn,

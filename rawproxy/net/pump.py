@@ -83,6 +83,7 @@ class Pump:
         self._alarm = trio.CancelScope()  # its deadline is when to look at those
         self._together = 0  # blocks of `together` that we are in
         self._later: list[Callable[[], None]] = []
+        self._now = trio.current_time
 
     def __contains__(self, fd: int) -> bool:
         """Return whether somebody is called for it."""
@@ -165,6 +166,7 @@ class Pump:
 
     async def run(self) -> None:
         """Look until cancelled."""
+        self._now = trio.lowlevel.current_clock().current_time  # without two calls in front of it
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._on_and_on, self._expire, name="Pump.expire")
@@ -226,7 +228,7 @@ class Pump:
         takers = self._takers
         thens: list[Then] = []
         ready = self._poll.poll(timeout, BATCH)
-        now = trio.current_time()
+        now = self._now()
         self._together += 1  # a `with` would cost as much as an event's system call
         try:
             for fd, _ in ready:

@@ -74,6 +74,11 @@ class Response(ABC):
         write_seconds: how long an answer outside of any exchange may take.
     """
 
+    __slots__ = (
+        "_bodiless", "_flushing", "_out", "_write_seconds", "begun", "clocks", "extra", "gone",
+        "keep_alive",
+    )  # fmt: skip
+
     def __init__(
         self, out: Out, head: RequestHead, *, keep_alive: bool, write_seconds: float
     ) -> None:

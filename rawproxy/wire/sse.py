@@ -83,6 +83,8 @@ class Splitter:
             are held.
     """
 
+    __slots__ = ("_at_start", "_before", "_held", "_last", "_max_frame", "mid_frame")
+
     def __init__(self, max_frame: int = MAX_FRAME) -> None:
         self.mid_frame = False
         self._max_frame = max_frame

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rawproxy.errors import HttpError
+from rawproxy.wire import bodies as module
 from rawproxy.wire.bodies import (
     MAX_EXTENSION,
     SPARE_EXTENSIONS,
@@ -257,3 +258,15 @@ def test_chunks_of_one_length_are_limited_and_counted_like_others(step: int) -> 
     for broken in (b"5\r\nhello!\n", b"5\r\nhello\r\n5\nhello", b"5\r\nhello5\r\n"):
         with pytest.raises(HttpError, match="malformed"):
             read(chunked(), same * 2 + broken + same, step=step)
+
+
+@pytest.mark.parametrize("known", [1, 2, 3])
+def test_size_lines_are_remembered_up_to_a_limit(
+    known: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remembered = dict.fromkeys([b"%x\r\n" % (100 + number) for number in range(known)], 0)
+    monkeypatch.setattr(module, "KNOWN_SIZES", 2)
+    monkeypatch.setattr(module, "_KNOWN_SIZES", remembered)
+    for _ in range(2):
+        assert read(chunked(), b"5\r\nhello\r\n0\r\n\r\n", step=10) == (b"hello", b"")
+    assert remembered.get(b"5\r\n") == (5 if known < 2 else None)

@@ -279,12 +279,13 @@ class ChunkReader:
             or delta.reasoning_details or delta.thinking_blocks
         ):  # fmt: skip
             events = self._think(number, state, delta)
-        if delta.refusal:
+        if delta.content or (state.text_block is not None and logprobs and not delta.refusal):
+            events += self._say(number, state, delta.content or "", logprobs)
+            logprobs = None
+        if delta.refusal:  # a body may have a text in front of it
             state.refusal.append(delta.refusal)
             events += self._seal(number, state)
             events += self._scribe.text("refusal", delta.refusal, number, logprobs)
-        elif delta.content or (state.text_block is not None and logprobs):
-            events += self._say(number, state, delta.content or "", logprobs)
         for place, call in enumerate(delta.tool_calls or ()):
             index = place if call.index is None else int(call.index)
             events += self._call(number, state, index, call)

@@ -126,6 +126,11 @@ def test_the_stop_sequence_that_matched(members: dict[str, object], sequence: st
     assert (stop.sequence, stop.reason) == (sequence, "stop_sequence" if sequence else "end")
 
 
+def test_a_text_and_a_refusal_in_one_are_both_read() -> None:
+    found = reply(chunk(delta(content="Well,", refusal="no.")), STOP, DONE)
+    assert kinds(found) == [("text", "Well,"), ("refusal", "no.")]
+
+
 def test_a_refusal() -> None:
     found = reply(chunk(delta(refusal="No")), chunk(delta(refusal=", sorry.")), STOP, DONE)
     assert kinds(found) == [("refusal", "No, sorry.")]
