@@ -11,6 +11,8 @@ on PATH.
 
 import argparse
 import html
+import inspect
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +27,7 @@ from typing import Any
 from bench.processes import StartError, on_cores, plan_cores, raise_file_limit
 from bench.rig import DEFAULT_PROXY, find_faults, open_rig, tell
 from bench.scenarios import SCENARIOS
+from rawproxy.net.pump import Pump
 
 __all__ = ["Stacks", "draw", "main", "measure_flame", "read_stacks", "table", "times"]
 
@@ -43,6 +46,8 @@ LEAST = 0.002
 
 TOP_FUNCTIONS = 25
 
+_LINE = re.compile(r":\d+\)$")
+
 Stacks = Counter[tuple[str, ...]]
 """How often each stack was seen, outermost function first."""
 
@@ -50,13 +55,26 @@ Stacks = Counter[tuple[str, ...]]
 # -- stacks
 
 
-def read_stacks(text: str) -> Stacks:
-    """Return the stacks of py-spy's raw format: `outer (file);inner (file) 12` in each line."""
+def read_stacks(text: str, wait: str = "") -> Stacks:
+    """Return the stacks of py-spy's raw format: `outer (file:1);inner (file:2) 12` in each line.
+
+    Args:
+        text: what it has written; the numbers of lines are dropped.
+        wait: the frame in which the proxy waits for something to do: that is not its time.
+    """
     stacks: Stacks = Counter()
     for line in text.splitlines():
         frames, _, count = line.rpartition(" ")
-        stacks[tuple(frames.split(";"))] += int(count)
+        if not wait or not frames.endswith(wait):
+            stacks[tuple(_LINE.sub(")", frame) for frame in frames.split(";"))] += int(count)
     return stacks
+
+
+def find_wait() -> str:
+    """Return the frame in which the pump waits, as py-spy writes it: it takes it for work."""
+    lines, first = inspect.getsourcelines(Pump.look)
+    (at,) = [number for number, line in enumerate(lines) if "_poll.poll(" in line]
+    return f"look (rawproxy/net/pump.py:{first + at})"
 
 
 def _module(frame: str) -> str:
@@ -215,7 +233,7 @@ def measure_flame(
         rig.measure(scenario.load, seconds=WARM_UP_SECONDS, proxy=proxy)
         raw = Path(folder, "raw")
         command = [
-            spy, "record", "--pid", str(proxy.pid), "--function",
+            spy, "record", "--pid", str(proxy.pid),
             "--rate", str(RATE), "--duration", f"{seconds:.0f}",
             "--format", "raw", "--output", str(raw),
         ]  # fmt: skip
@@ -229,7 +247,7 @@ def measure_flame(
             watching.wait()
         if watching.returncode or not raw.exists():
             raise StartError(f"py-spy saw nothing:\n{said.decode(errors='replace')[-2000:]}")
-        return read_stacks(raw.read_text()), find_faults(report, scenario.load)
+        return read_stacks(raw.read_text(), find_wait()), find_faults(report, scenario.load)
 
 
 def main(words: Sequence[str]) -> int:

@@ -7,6 +7,7 @@ Sources: https://trio.readthedocs.io/en/stable/reference-lowlevel.html#instrumen
 https://man7.org/linux/man-pages/man5/proc_pid_fdinfo.5.html (`tfd`: what an epoll waits for).
 """
 
+import inspect
 import os
 import re
 from contextlib import suppress
@@ -102,7 +103,12 @@ class Standby(trio.abc.Instrument):
 
 
 async def find_epoll() -> int | None:
-    """Return the descriptor of the epoll on which trio waits; None on a system that does not tell."""
+    """Return the descriptor of the epoll on which trio waits; None on a system that does not tell.
+
+    None, too, where trio is the guest of another loop, which must not be held up.
+    """
+    if not _waits_itself():
+        return None
     marker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) if hasattr(os, "eventfd") else None
     if marker is None:
         return None
@@ -116,6 +122,14 @@ async def find_epoll() -> int | None:
     finally:
         os.close(marker)
     return found
+
+
+def _waits_itself() -> bool:
+    """Return whether it is `trio.run` that called us, not a host (`start_guest_run`)."""
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_code is not trio.run.__code__:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _who_waits_for(fd: int) -> int | None:

@@ -1,12 +1,14 @@
 """Waiting in trio's place."""
 
 import os
+import queue
 import select
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import outcome
 import pytest
 import trio
 import trio.testing
@@ -213,6 +215,17 @@ async def test_the_epoll_of_trio_is_found() -> None:
         found = await find_epoll()
         assert found not in (None, other.fileno())
         assert os.readlink(f"/proc/self/fd/{found}") == "anon_inode:[eventpoll]"
+
+
+def test_another_loop_is_not_held_up() -> None:
+    todo: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+    done: list[outcome.Outcome[int | None]] = []
+    trio.lowlevel.start_guest_run(
+        find_epoll, run_sync_soon_threadsafe=todo.put, done_callback=done.append
+    )
+    while not done:
+        todo.get(timeout=5)()
+    assert done[0].unwrap() is None
 
 
 async def test_a_system_that_does_not_tell_is_no_fault(
