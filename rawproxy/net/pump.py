@@ -1,9 +1,10 @@
 """All sockets are looked at together: what is ready is handled by plain calls, at a third of a task's cost.
 
 Layer: net. The pump looks while trio would wait (`net.standby`), or has trio wake it once for everything
-that is ready at a time; a socket stays registered with the kernel for as long as it is open. A `Taker` is called for it and never waits: it reads and
-feeds, notes that a client has left, or wakes the task that has to wait for something. What it wants to
-send goes out when all who are ready have read: the peers are woken once, and not between two reads.
+that is ready at a time; a socket stays registered with the kernel for as long as it is open. A `Taker`
+is called for it and never waits: it reads and feeds, notes that a client has left, or wakes the task that
+has to wait for something. What it wants to send goes out when all who are ready have read: the peers are
+woken once, and not between two reads.
 Source: https://man7.org/linux/man-pages/man7/epoll.7.html (level-triggered).
 """
 

@@ -18,10 +18,12 @@ import trio
 
 __all__ = ["STAY_SECONDS", "Looks", "Standby", "find_epoll"]
 
-STAY_SECONDS = 0.05
+STAY_SECONDS = 0.25
 """How long trio is kept from its turn while sockets are handled: a deadline that one of them brings
 forward is seen up to this much later."""
 
+_taken: trio.lowlevel.RunVar[bool] = trio.lowlevel.RunVar("rawproxy_standby", default=False)
+"""Whether one waits already: it would not see what another one waits for, and hold that up."""
 
 _FDINFO = Path("/proc/self/fdinfo")
 
@@ -56,6 +58,7 @@ class Standby(trio.abc.Instrument):
     async def run(self) -> None:
         """Do so until cancelled. A fault of the pump's is raised here."""
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        _taken.set(True)
         trio.lowlevel.add_instrument(self)
         try:
             while self._fault is None:
@@ -64,6 +67,7 @@ class Standby(trio.abc.Instrument):
             raise self._fault
         finally:
             trio.lowlevel.remove_instrument(self)
+            _taken.set(False)
             trio.lowlevel.notify_closing(self._bell)
             os.close(self._bell)
 
@@ -103,15 +107,14 @@ class Standby(trio.abc.Instrument):
 
 
 async def find_epoll() -> int | None:
-    """Return the descriptor of the epoll on which trio waits; None on a system that does not tell.
+    """Return the descriptor of the epoll on which trio waits, for one who is about to stand by.
 
-    None, too, where trio is the guest of another loop, which must not be held up.
+    None on a system that does not tell; where trio is the guest of another loop, which must not be held
+    up; and where one stands by already: a second pump is left to a task.
     """
-    if not _waits_itself():
+    if not hasattr(os, "eventfd") or not _waits_itself():
         return None
-    marker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) if hasattr(os, "eventfd") else None
-    if marker is None:
-        return None
+    marker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.lowlevel.wait_readable, marker)
@@ -121,7 +124,9 @@ async def find_epoll() -> int | None:
             nursery.cancel_scope.cancel()
     finally:
         os.close(marker)
-    return found
+    return (
+        None if _taken.get() else found
+    )  # not before: of two who ask at a time one may be the first
 
 
 def _waits_itself() -> bool:

@@ -34,9 +34,9 @@ class Turns(trio.abc.Instrument):
 class PingPong:
     """Two ends of a connection that send a byte to and fro, as long as `goes_on` says; nobody wakes."""
 
-    def __init__(self, pump: Pump) -> None:
+    def __init__(self, pump: Pump, other: Pump | None = None) -> None:
         here, there = socket.socketpair()
-        self.ends = Conn(here, pump=pump), Conn(there, pump=pump)
+        self.ends = Conn(here, pump=pump), Conn(there, pump=other or pump)
         self.sent = 0
         for end in self.ends:
             end.take(lambda end=end: self._took(end))  # type: ignore[misc]
@@ -57,6 +57,19 @@ class PingPong:
             end.close()
 
 
+class Hundred(PingPong):
+    """Ends after so many bytes, and tells it."""
+
+    def __init__(self, done: trio.Event, *pumps: Pump) -> None:
+        self._done = done
+        super().__init__(*pumps)
+
+    def goes_on(self) -> bool:
+        if self.sent == 100:
+            self._done.set()
+        return self.sent < 100
+
+
 @asynccontextmanager
 async def pumping() -> AsyncIterator[Pump]:
     pump = Pump()
@@ -70,16 +83,9 @@ async def pumping() -> AsyncIterator[Pump]:
 async def test_what_wakes_no_task_costs_no_turn_of_trios() -> None:
     async with pumping() as pump:
         done = trio.Event()
-
-        class Hundred(PingPong):
-            def goes_on(self) -> bool:
-                if self.sent == 100:
-                    done.set()
-                return self.sent < 100
-
         turns = Turns()
         trio.lowlevel.add_instrument(turns)
-        game = Hundred(pump)
+        game = Hundred(done, pump)
         with trio.fail_after(5):
             await done.wait()  # and a task that is woken runs
         trio.lowlevel.remove_instrument(turns)
@@ -115,6 +121,22 @@ async def test_trios_own_sockets_are_seen_too() -> None:
         game.close()
         here.close()
         there.close()
+
+
+@pytest.mark.parametrize("order", [1, -1])
+async def test_of_two_pumps_neither_waits_for_the_other(order: int) -> None:
+    async with pumping() as first, pumping() as second:
+        done = trio.Event()
+        game = Hundred(done, *(first, second)[::order])
+        with trio.fail_after(5):
+            await done.wait()
+        game.close()
+
+
+async def test_when_one_has_ended_another_may_stand_by() -> None:
+    async with pumping():
+        assert await find_epoll() is None
+    assert await find_epoll() is not None
 
 
 class Script:
