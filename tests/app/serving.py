@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import trio
 
@@ -151,13 +152,21 @@ async def metric(process: Process, name: str) -> float:
     return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
 
 
+class Broken(NamedTuple):
+    """A request whose stream was not whole."""
+
+    connected: float  # when its connection was asked for
+    began: float
+    error: str
+
+
 @dataclass
 class Crowd:
     """Clients that ask for one stream after the other.
 
     Attributes:
         whole: when the requests began whose streams were whole.
-        broken: when the others began, and what went wrong.
+        broken: the others.
         stopped: set to let them end after the stream that they have.
     """
 
@@ -165,19 +174,22 @@ class Crowd:
     model: str
     tokens: int = 20
     whole: list[float] = field(default_factory=list)
-    broken: list[tuple[float, str]] = field(default_factory=list)
+    broken: list[Broken] = field(default_factory=list)
     stopped: bool = False
 
     async def client(self, keeps: bool) -> None:
         """One client; if it `keeps` its connection, until the proxy says that it closes."""
         link: Client | None = None
+        connected = 0.0
         while not self.stopped:
             began = time.monotonic()
             try:
-                link = link or await Client.connect(self.url)
+                if link is None:
+                    connected = began
+                    link = await Client.connect(self.url)
                 closes = await self._one(link)
             except Exception as error:
-                self.broken.append((began, repr(error)))
+                self.broken.append(Broken(connected, began, repr(error)))
                 closes = True
                 await trio.sleep(0.01)
             else:

@@ -94,7 +94,8 @@ async def test_a_worker_that_is_killed_takes_only_its_own_streams_with_it(folder
             before = await metric(process, "rawproxy_exchanges_total")
             other, victim = sorted(process.workers, key=sockets_of)
             kill(victim)
-            killed = time.monotonic()
+            await until_gone([victim])
+            gone = time.monotonic()
             await process.hear("ended by signal 9, the next one starts in 0 s")
             assert (
                 await metric(process, "rawproxy_exchanges_total") >= before
@@ -104,7 +105,8 @@ async def test_a_worker_that_is_killed_takes_only_its_own_streams_with_it(folder
             assert other in process.workers
             assert len(process.workers) == 2
         assert 0 < len(busy.broken) < 30
-        assert [one for one in busy.broken if one[0] > killed] == []
+        # A connection of before may be the victim's, even if its next request is sent only now.
+        assert [one for one in busy.broken if one.connected > gone] == []
         assert await metric(process, "rawproxy_worker_restarts_total") == 1
 
 
@@ -116,7 +118,7 @@ async def test_sigterm_lets_every_stream_end(folder: Path) -> None:
             process.send(signal.SIGTERM)
             await until_refused(process.url)
             busy.stopped = True
-        assert [one for one in busy.broken if one[0] < told] == []
+        assert [one for one in busy.broken if one.began < told] == []
         assert process.wait() == 0
         drained = await process.hear("drained: ")
         assert " 0 were cut" in drained
