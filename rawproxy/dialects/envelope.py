@@ -13,13 +13,12 @@ None.
 """
 
 import base64
-import hashlib
-import hmac
 import json
 from collections.abc import Sequence
 
 import msgspec
 
+from rawproxy.dialects.digest import hmac_sha256, is_same, sha256
 from rawproxy.dialects.reading import decode
 
 __all__ = ["PREFIX", "PREFIX_BASE64", "UNKNOWN", "Origin", "Seal", "Vault", "fits", "seal"]
@@ -66,7 +65,7 @@ class Seal(msgspec.Struct, frozen=True, omit_defaults=True):
     def covers(self, text: str) -> bool:
         """Return whether `text` is, byte for byte, what was sealed."""
         data = _utf8(text)
-        return len(data) == sum(self.cuts) and self.sum == _sum(data)
+        return len(data) == sum(self.cuts) and self.sum == sha256(data)
 
 
 def seal(
@@ -75,7 +74,7 @@ def seal(
     """Return the seal of an item with these `texts`."""
     encoded = [_utf8(text) for text in texts]
     return Seal(
-        origin, form, raw, tuple(len(data) for data in encoded), _sum(b"".join(encoded)), about
+        origin, form, raw, tuple(len(data) for data in encoded), sha256(b"".join(encoded)), about
     )
 
 
@@ -118,7 +117,7 @@ class Vault:
         if not body.startswith(PREFIX):
             return None
         # The MACs are compared as text: base64 spells the same 32 bytes in four ways.
-        if not hmac.compare_digest(_utf8(mac), _utf8(self._mac(body))):
+        if not is_same(_utf8(mac), _utf8(self._mac(body))):
             return None
         try:
             return decode(_unbase64(body[len(PREFIX) :]), Seal)
@@ -127,11 +126,7 @@ class Vault:
 
     def _mac(self, body: str) -> str:
         message = _utf8(body) + b"\0" + self._caller
-        return _base64(hmac.digest(self._key, message, "sha256"))
-
-
-def _sum(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+        return _base64(hmac_sha256(self._key, message))
 
 
 def _utf8(text: str) -> bytes:

@@ -3,10 +3,10 @@
 Layer: dialects. Sources: RFC 2397 (data URLs); the tool id and name rules of the vendors' APIs.
 """
 
-import hashlib
 import re
 
 from rawproxy.dialects.call import Base64, Source, Url
+from rawproxy.dialects.digest import sha256
 
 __all__ = ["data_url", "read_url", "safe_id"]
 
@@ -34,5 +34,5 @@ def safe_id(wanted: str, longest: int) -> str:
     """
     if 0 < len(wanted) <= longest and not _UNSAFE.search(wanted):
         return wanted
-    digest = hashlib.sha256(wanted.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    digest = sha256(wanted.encode("utf-8", "surrogatepass"))[:16]
     return f"{_UNSAFE.sub('_', wanted)[: longest - 17]}_{digest}"

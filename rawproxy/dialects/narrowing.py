@@ -3,10 +3,9 @@
 Layer: dialects. Pure renderings and names; what they cost is told by the writer that uses them.
 """
 
-import hashlib
-
 from rawproxy.dialects.base import ToolName
 from rawproxy.dialects.call import Document, Effort, Inline, Reasoning, SearchResult
+from rawproxy.dialects.digest import sha256
 from rawproxy.dialects.media import safe_id
 
 __all__ = ["BILLING", "Naming", "document_text", "effort_of", "search_text", "short_user"]
@@ -89,4 +88,4 @@ def short_user(user: str, longest: int) -> str:
     """Return an end-user id of at most `longest` characters; a longer one as its hex SHA-256."""
     if len(user) <= longest:
         return user
-    return hashlib.sha256(user.encode("utf-8", "replace")).hexdigest()
+    return sha256(user.encode("utf-8", "replace"))

@@ -219,9 +219,12 @@ class _Http1Reply:
 
     def _body_of(self, data: bytes) -> bytes | None:
         """Return what a read holds of the body; None where that is nothing, and more will come."""
-        reader = self._reader
+        reader, body = self._reader, b""
         try:
-            body = reader.more(data)
+            if data:
+                body = reader.more(data)
+            else:
+                reader.close()
         except HttpError as error:
             raise _unsound(data, error) from error
         self.ended = reader.ended

@@ -24,8 +24,8 @@ SPARE_EXTENSIONS = 16384
 KNOWN_SIZES = 2048
 """Size lines of chunks that are remembered, for all connections: a look-up costs a third of reading one."""
 
-_SHORT_LINE = 8
-_KNOWN_SIZES: dict[bytes, int] = {}  # what was read of a size line
+_MAX_KNOWN = 6  # bytes of such a line: four digits
+_KNOWN_SIZES: dict[bytes, int] = {}  # the length that it says
 
 _CRLF = b"\r\n"
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
@@ -38,7 +38,6 @@ _SIZE_LINE = rb"([0-9A-Fa-f]{1,16}+)((?:;[\t ]*+%b(?:[\t ]*+=[\t ]*+(?:%b|%b))?+
     _TOKEN, _TOKEN, _QUOTED,
 )  # fmt: skip
 _CHUNK = re.compile(_CRLF + _SIZE_LINE)
-_CHUNK_AFTER_CRLF = re.compile(_SIZE_LINE)
 # Whatever may still become one.
 _CHUNK_BEGUN = re.compile(
     rb"(?:\r(?:\n(?:[0-9A-Fa-f]{1,16}+(?:;[\t -~\x80-\xff]{0,%d}+)?\r?)?)?)?" % (MAX_EXTENSION - 1)
@@ -119,81 +118,72 @@ class Chunked:
         """See `BodyReader`."""
         if self._trailers:
             return b"", self._end(self._trailers, data)
-        match = None
         if self._held:
             # A read mostly ends with a chunk: then the CRLF is held that begins the next size line.
             if self._held == _CRLF:
-                start = data.find(b"\n", 0, _SHORT_LINE) + 1
+                start = data.find(b"\n", 0, _MAX_KNOWN) + 1
                 length = _KNOWN_SIZES.get(data[:start], 0)
                 if (
                     0 < length == len(data) - start - 2
                     and length <= self._max_bytes - self._size
                     and data.endswith(_CRLF)
-                ):  # mostly a read is one chunk, as long as another one was
+                ):  # all of it is one chunk, as long as another one was
                     self._size += length
                     return data[start:-2], None
-                match = _CHUNK_AFTER_CRLF.match(data)
-            if match is None:
-                data = self._held + data
-            self._held = b""
-        end = len(data)
-        at = self._left
-        body = data[:at]
-        parts: list[bytes] | None = None  # once there are two
-        line, length, extension = b"", 0, b""  # of the last chunk
+            data, self._held = self._held + data, b""
+        return self._chunks(data)
+
+    def _chunks(self, data: bytes) -> tuple[bytes, bytes | None]:
+        """Do as `take` does with what goes on in the current chunk, or begins with a size line."""
+        at, end = self._left, len(data)
+        parts = [data[:at]] if at else []
+        line, length = b"", 0  # of the chunk before
         while at < end:
             if line and data.startswith(line, at):  # many are as long as the one before
                 start = at + len(line)
+            elif (match := _CHUNK.match(data, at)) is None:
+                self._hold(data[at:])
+                at = end
+                break
             else:
-                match = match or _CHUNK.match(data, at)
-                if match is None:
-                    self._hold(data[at:])
-                    at = end
-                    break
-                digits, extension = match.groups()
-                length = int(digits, 16)
-                line = b"" if extension else b"\r\n%b\r\n" % digits
-                if line and len(line) < _SHORT_LINE and len(_KNOWN_SIZES) < KNOWN_SIZES:
-                    _KNOWN_SIZES[line[2:]] = length
-                start = match.end()
-                match = None
-            if extension or length > self._max_bytes - self._size:
-                self._check(length, extension)
+                line, length, start = self._read(match)
+            if length > self._max_bytes - self._size:
+                raise HttpError(f"the body has more than {self._max_bytes} bytes", status=413)
             if not length:
                 # The CRLF of the last size line goes in front, so that a blank line ends the
                 # section even when it is empty.
                 self._trailers = Section(self._max_trailers + 2)
-                rest = self._end(self._trailers, data[start - 2 :])
-                return body if parts is None else b"".join(parts), rest
+                return b"".join(parts), self._end(self._trailers, data[start - 2 :])
             self._size += length
             at = start + length
-            if parts is not None:
-                parts.append(data[start:at])
-            elif body:
-                parts = [body, data[start:at]]
-            else:
-                body = data[start:at]
-            if end - at == 2 and data.endswith(_CRLF):  # what is mostly left, without a search
-                self._held = _CRLF
-                at = end
-                break
+            parts.append(data[start:at])
         self._left = at - end
-        return body if parts is None else b"".join(parts), None
+        return b"".join(parts), None
 
     def _hold(self, line: bytes) -> None:
         if line != _CRLF and not _CHUNK_BEGUN.fullmatch(line):
             raise HttpError("the chunked coding is malformed")
         self._held = line
 
+    def _read(self, match: re.Match[bytes]) -> tuple[bytes, int, int]:
+        """Return a size line, empty where another one may not be like it; its length; and where it ends."""
+        digits, extension = match.groups()
+        length = int(digits, 16)
+        if extension:
+            self._check(length, extension)
+            return b"", length, match.end()
+        line = match[0]
+        if len(line) <= _MAX_KNOWN + 2 and len(_KNOWN_SIZES) < KNOWN_SIZES:
+            _KNOWN_SIZES[line[2:]] = length
+        return line, length, match.end()
+
     def _check(self, length: int, extension: bytes) -> None:
-        """Refuse a chunk that passes a limit."""
+        """Refuse an extension that passes a limit."""
         self._extensions += len(extension)
         if len(extension) > MAX_EXTENSION:
             raise HttpError(f"a chunk extension has more than {MAX_EXTENSION} bytes")
         if self._extensions > self._size + length + SPARE_EXTENSIONS:
             raise HttpError("the chunk extensions outweigh the body")
-        if length > self._max_bytes - self._size:
-            raise HttpError(f"the body has more than {self._max_bytes} bytes", status=413)
 
     def _end(self, trailers: Section, data: bytes) -> bytes | None:
         found = trailers.feed(data)

@@ -16,11 +16,12 @@ knows where the next message begins: `skip` hands out as pieces all that still c
 import json
 import zlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache, partial
 from struct import Struct
 from typing import NamedTuple
+
+import msgspec
 
 from rawproxy.errors import FrameTooLong, WireError
 from rawproxy.wire.frame import Frame, PlainFrame
@@ -85,8 +86,7 @@ class Header(NamedTuple):
     value: Value
 
 
-@dataclass(slots=True)  # frozen, it would cost as much again as everything else
-class EventFrame:
+class EventFrame(msgspec.Struct):
     """One message.
 
     An exception and an error always have data: they say something by their mere name.
@@ -103,7 +103,7 @@ class EventFrame:
     has_data: bool = False
     whole: bool = True
 
-    headers: dict[bytes, Value] = field(default_factory=dict)
+    headers: dict[bytes, Value] = {}
     """All headers: the value by the name."""
 
     kind: bytes = b"event"

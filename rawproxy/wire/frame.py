@@ -7,8 +7,9 @@ A splitter loses nothing: the `raw` bytes of its frames, in order, and what `clo
 together exactly the bytes it was fed.
 """
 
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 __all__ = ["MAX_FRAME", "Frame", "Framing", "PlainFrame", "Splitter"]
 
@@ -46,8 +47,7 @@ class Frame(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class PlainFrame:
+class PlainFrame(msgspec.Struct, frozen=True):
     """A frame whose name and data were known when it was cut."""
 
     raw: bytes

@@ -297,28 +297,19 @@ class ResponseReader:
         return [_END]
 
     def more(self, data: bytes) -> bytes:
-        """Return what one read holds of the body, once the head has come: `feed` without events.
-
-        Args:
-            data: of the read; b"" is the upstream's last byte, as `close`.
+        """Return what `data` holds of the body, once the head has come: `feed` without events.
 
         Raises:
-            HttpError: as `feed` and `close`.
+            HttpError: as `feed`.
         """
-        if not data:
-            self.close()
-            return b""
         if self._failure is not None:
             _raise_again(self._failure)
+        assert self._body is not None
         try:
-            return self._more(data)
+            body, rest = (b"", data) if self.ended else self._body.take(data)
         except HttpError as error:
             self._failure = error
             raise
-
-    def _more(self, data: bytes) -> bytes:
-        assert self._body is not None
-        body, rest = (b"", data) if self.ended else self._body.take(data)
         if rest is not None:
             self.ended = True
             if rest:
@@ -336,7 +327,7 @@ class ResponseReader:
             head, terms = read_response_head(lines, max_fields=self._limits.head_fields)
             self._take_head(head, terms, events)
         before = self.ended
-        if body := self._more(data):
+        if body := self.more(data):
             events.append(Body(body))
         if self.ended and not before:
             events.append(_END)

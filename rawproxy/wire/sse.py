@@ -13,6 +13,9 @@ LF, that byte is a piece of its own.
 """
 
 import re
+from typing import ClassVar
+
+import msgspec
 
 from rawproxy.errors import FrameTooLong
 from rawproxy.wire.frame import MAX_FRAME, Frame, PlainFrame
@@ -37,19 +40,16 @@ _BLANK_LINE = re.compile(rb"\n(?:\n|\r\n?)|\r\r\n?")
 _BLANK_LINE_AFTER_LF = re.compile(rb"\n(?:\n|\r\n?)")
 
 
-class SseFrame:
+class SseFrame(msgspec.Struct):
     """One event as it came off the wire, blank line included. Its fields are read when asked for.
 
     A blank line too many between two frames opens the second one.
     """
 
-    __slots__ = ("_fields", "raw")
+    raw: bytes
+    _fields: tuple[bytes, bytes, bool] | None = None
 
-    whole = True
-
-    def __init__(self, raw: bytes) -> None:
-        self.raw = raw
-        self._fields: tuple[bytes, bytes, bool] | None = None
+    whole: ClassVar[bool] = True
 
     @property
     def name(self) -> bytes:

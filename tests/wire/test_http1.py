@@ -451,12 +451,12 @@ def test_more_of_a_body_may_be_its_end_or_a_break() -> None:
     reader = ResponseReader(Limits())
     reader.feed(OK + b"\r\n")
     assert (reader.more(b"hel"), reader.more(b"lo"), reader.ended) == (b"hel", b"lo", False)
-    assert reader.more(b"") == b""
+    assert reader.close() == [End()]
     assert reader.reusable is False
     cut = ResponseReader(Limits())
     cut.feed(LENGTH_REPLY[:-1])
     with pytest.raises(HttpError, match="inside a response"):
-        cut.more(b"")
+        cut.close()
 
 
 def test_a_body_that_breaks_its_framing_is_refused_for_good() -> None:

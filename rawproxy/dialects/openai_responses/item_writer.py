@@ -8,7 +8,6 @@ a system turn stays where it stood. A leading one that had a field of its own be
 `instructions`, which is such a field. A call of this very dialect goes back item by item.
 """
 
-import hashlib
 from collections.abc import Sequence
 
 from msgspec import Raw
@@ -35,6 +34,7 @@ from rawproxy.dialects.call import (
     Turn,
     Url,
 )
+from rawproxy.dialects.digest import sha256
 from rawproxy.dialects.envelope import fits
 from rawproxy.dialects.freeform import wrap
 from rawproxy.dialects.media import data_url
@@ -385,7 +385,7 @@ def _output(message: Item) -> Item:
 
 def _made_id(prefix: str, content: object) -> str:
     """Return an id for an item that never had one: the same one in every call."""
-    return f"{prefix}_{hashlib.sha256(encode(content)).hexdigest()[:24]}"
+    return f"{prefix}_{sha256(encode(content))[:24]}"
 
 
 def _members(raw: Raw) -> Item:
