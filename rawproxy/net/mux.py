@@ -14,7 +14,7 @@ from contextlib import suppress
 import trio
 
 from rawproxy.errors import HttpError
-from rawproxy.net.conn import Conn
+from rawproxy.net.conn import Conn, rest_of
 from rawproxy.net.pump import Taker
 from rawproxy.wire.http import Body, End, HttpEvent, RequestHead, Reset, ResponseHead
 from rawproxy.wire.http2 import Http2Client, Http2Server, Refused
@@ -81,7 +81,7 @@ class Lane:
     def __init__(self, mux: "Mux", number: int) -> None:
         self._mux = mux
         self.number = number
-        self._waits = b""
+        self._waits: bytes | memoryview = b""
         self._ending = False  # our END_STREAM follows what waits
         self._ended = False  # ... and has followed
         self._arrived: list[bytes] = []
@@ -200,7 +200,7 @@ class Lane:
         """
         if self.code is not None:
             raise BrokenPipeError("the stream was reset")
-        self._waits = self._waits + data if self._waits else data
+        self._waits = b"".join((self._waits, data)) if self._waits else data
         self._mux.push(self)
         return not self._waits
 
@@ -223,9 +223,9 @@ class Lane:
 
     def turn(self, wire: Http2Client | Http2Server) -> int:
         """Give one turn's bytes to `wire`, and the end after the last; return how many it took."""
-        took = wire.body(self.number, self._waits[:TURN_BYTES]) if self._waits else 0
+        took = wire.body(self.number, bytes(self._waits[:TURN_BYTES])) if self._waits else 0
         if took:
-            self._waits = self._waits[took:]
+            self._waits = rest_of(self._waits, took)
             self._moved.unpark_all()
         if self._ending and not self._waits and not self._ended:
             self._ended = True

@@ -8,7 +8,7 @@ import trio
 import trustme
 from trio.testing import MockClock
 
-from rawproxy.net.conn import Conn, tune
+from rawproxy.net.conn import Conn, rest_of, tune
 from rawproxy.wire.tls import ANSWER_BYTES, Tls
 from tests.net.tls import client_context
 
@@ -63,6 +63,26 @@ async def test_what_is_not_taken_waits_and_nothing_overtakes_it() -> None:
         got += drain(theirs)
         assert got == big + b"after" + b"last"
         conn.close()
+
+
+def test_what_waits_is_copied_no_more_often_than_it_halves() -> None:
+    whole = bytes(range(256)) * 64
+    rest: bytes | memoryview = whole
+    copied = 0
+    for gone in range(0, len(whole), 16):
+        assert rest == whole[gone:]
+        before, rest = rest, rest_of(rest, 16)
+        if isinstance(rest, bytes):
+            copied += len(rest)
+        else:
+            assert rest.obj is (before.obj if isinstance(before, memoryview) else before)
+    assert rest == b""
+    assert copied < len(whole)
+
+
+@pytest.mark.parametrize(("taken", "is_copy"), [(49, False), (50, True), (51, True), (100, True)])
+def test_half_of_what_is_held_is_let_go(taken: int, is_copy: bool) -> None:
+    assert isinstance(rest_of(bytes(100), taken), bytes) == is_copy
 
 
 async def test_lingering_says_the_end_and_drops_what_still_comes() -> None:

@@ -225,7 +225,7 @@ def planted(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -
 
     def push(self: conn.Conn, data: bytes) -> bool:
         if data and (self._sock.family == socket.AF_UNIX or len(data) > MUCH_BYTES):
-            return self._left(self._pending + data)  # as if the kernel took nothing now
+            return self._left(b"".join((self._pending, data)))  # as if the kernel took nothing now
         return real_push(self, data)
 
     monkeypatch.setattr(conn.Conn, "_push", push)
