@@ -159,7 +159,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             times, wrong = measure_starts(rig, gateways, runs=settings.starts)
             faults.append(wrong)
             imports = measure_imports(rig, runs=settings.starts)
-            result["start"] = {"gateways": times, "import_ms": imports}
+            result["start"] = {"gateways": times, **imports}
         if "http2" in options.chosen and _is_long(options):
             with rig.proxy() as proxy:
                 rows, found = http2.measure_http2(

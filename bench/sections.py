@@ -146,7 +146,15 @@ def _start_table(found: dict[str, Any]) -> str:
         for side, runs in found["gateways"].items()
         for figure, title in (("listening_ms", "listens"), ("answered_ms", "has answered a call"))
     ]
-    rows.append(["`import rawproxy.dialects`, CPU", _ranged(spread(found["import_ms"]))])
+    rows += [
+        [title, _ranged(spread(found[what]))]
+        for what, title in (
+            ("import_ms", "`import rawproxy.dialects`, CPU"),
+            ("import_pair_ms", "the same with two dialects looked up"),
+            ("import_all_ms", "the same with all dialects looked up"),
+        )
+        if what in found
+    ]
     return markdown(["from its start", "ms"], rows)
 
 

@@ -20,10 +20,13 @@ _CALLS = [
 
 PATIENCE_SECONDS = 30.0
 
-_IMPORT = (
-    "import time; began = time.process_time(); import rawproxy.dialects;"
-    "print((time.process_time() - began) * 1000)"
-)
+_IMPORT = "from rawproxy.dialects import DIALECTS"
+# Modules of dialects are loaded by the look-up.
+_IMPORTS = {
+    "import_ms": _IMPORT,
+    "import_pair_ms": f"{_IMPORT}; DIALECTS['anthropic_messages'], DIALECTS['openai_chat']",
+    "import_all_ms": f"{_IMPORT}; [*DIALECTS.values()]",
+}
 
 
 def measure_starts(
@@ -64,10 +67,18 @@ def _start_once(rig: Rig, gateway: Gateway, load: Load) -> dict[str, float]:
     raise StartError(f"it listens, and does not answer: {report['err']}")
 
 
-def measure_imports(rig: Rig, *, runs: int) -> list[float]:
-    """Return the CPU milliseconds of importing `rawproxy.dialects`, run by run."""
+def measure_imports(rig: Rig, *, runs: int) -> dict[str, list[float]]:
+    """Return CPU milliseconds, run by run: to import the table of dialects, with two of them, with all."""
     with on_cores(rig.cores.proxy):
-        times = [
-            float(subprocess.check_output([sys.executable, "-c", _IMPORT])) for _ in range(runs + 1)
-        ]
-    return times[1:]  # the first one may have compiled it
+        times = {
+            what: [_import_once(asked) for _ in range(runs + 1)] for what, asked in _IMPORTS.items()
+        }
+    return {what: found[1:] for what, found in times.items()}  # the first may have compiled it
+
+
+def _import_once(asked: str) -> float:
+    timed = (
+        f"import time; began = time.process_time(); {asked};"
+        "print((time.process_time() - began) * 1000)"
+    )
+    return float(subprocess.check_output([sys.executable, "-c", timed]))
