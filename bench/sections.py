@@ -153,7 +153,6 @@ def _start_table(found: dict[str, Any]) -> str:
             ("import_pair_ms", "the same with two dialects looked up"),
             ("import_all_ms", "the same with all dialects looked up"),
         )
-        if what in found
     ]
     return markdown(["from its start", "ms"], rows)
 
