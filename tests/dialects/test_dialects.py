@@ -1,8 +1,5 @@
 """The table of dialects: each is one, goes by its own name, and is loaded when it is asked for."""
 
-import subprocess
-import sys
-
 import pytest
 
 from rawproxy.dialects import (
@@ -18,6 +15,7 @@ from rawproxy.dialects import (
     plain_text,
 )
 from rawproxy.dialects.base import Dialect
+from tests.modules import loaded_by
 
 # mypy holds every module here against the protocol.
 ALL: tuple[Dialect, ...] = (
@@ -38,17 +36,18 @@ def test_there_is_no_other() -> None:
         DIALECTS["base"]
 
 
-def loaded(after: str) -> set[str]:
-    """The dialects that are loaded after `after` was run in a process of its own."""
-    asked = f"import sys; from rawproxy.dialects import DIALECTS; {after}; print(*sys.modules)"
-    modules = subprocess.check_output([sys.executable, "-c", asked], text=True).split()
+def loaded(use: str) -> set[str]:
+    """The dialects that `use` loads."""
+    modules = loaded_by(f"from rawproxy.dialects import DIALECTS\n{use}")
     return {name for name in DIALECTS if f"rawproxy.dialects.{name}" in modules}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("used", [(), ("gemini",), ("openai_chat", "anthropic_messages")])
 def test_only_what_is_asked_for_is_loaded(used: tuple[str, ...]) -> None:
     assert loaded(f"[DIALECTS[name] for name in {used}]") == set(used)
 
 
+@pytest.mark.slow
 def test_a_look_at_the_names_loads_none() -> None:
     assert loaded("'gemini' in DIALECTS, 'base' in DIALECTS, list(DIALECTS)") == set()
