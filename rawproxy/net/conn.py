@@ -20,7 +20,7 @@ from rawproxy.errors import WireError
 from rawproxy.net.pump import Pump, Taker
 from rawproxy.wire.tls import Tls
 
-__all__ = ["READ_BYTES", "SCARCE", "Conn", "rest_of", "tune"]
+__all__ = ["READ_BYTES", "SCARCE", "Conn", "joined", "rest_of", "tune"]
 
 READ_BYTES = 32768
 """Bytes asked for in one read. What a stalled client costs is a small multiple of it."""
@@ -60,6 +60,13 @@ def tune(sock: socket.socket, unacknowledged_seconds: float = UNACKNOWLEDGED_SEC
     ):
         if hasattr(socket, option):  # not every system has each of them
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
+def joined(waits: bytes | memoryview, data: bytes | memoryview) -> bytes | memoryview:
+    """Return what waits and, behind it, `data`; a copy only where there is something of both."""
+    if not data:
+        return waits
+    return b"".join((waits, data)) if waits else data
 
 
 def rest_of(data: bytes | memoryview, taken: int) -> bytes | memoryview:
@@ -323,9 +330,9 @@ class Conn:
             with contextlib.suppress(OSError):
                 self._sock.send(self._tls.close())
 
-    def _push(self, data: bytes) -> bool:
+    def _push(self, data: bytes | memoryview) -> bool:
         if self.pending:
-            data = b"".join((self._pending, data))
+            data = joined(self._pending, data)
         if not data:
             return True
         try:
@@ -353,6 +360,6 @@ class Conn:
 
     async def _write(self, data: bytes) -> None:
         """Hand bytes of the transport itself to the kernel."""
-        self._left(b"".join((self._pending, data)))
+        self._left(joined(self._pending, data))
         while self.pending:
             await self.flush_some()

@@ -14,7 +14,7 @@ from contextlib import suppress
 import trio
 
 from rawproxy.errors import HttpError
-from rawproxy.net.conn import Conn, rest_of
+from rawproxy.net.conn import Conn, joined, rest_of
 from rawproxy.net.pump import Taker
 from rawproxy.wire.http import Body, End, HttpEvent, RequestHead, Reset, ResponseHead
 from rawproxy.wire.http2 import Http2Client, Http2Server, Refused
@@ -200,7 +200,7 @@ class Lane:
         """
         if self.code is not None:
             raise BrokenPipeError("the stream was reset")
-        self._waits = b"".join((self._waits, data)) if self._waits else data
+        self._waits = joined(self._waits, data)
         self._mux.push(self)
         return not self._waits
 

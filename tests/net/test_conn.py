@@ -8,7 +8,7 @@ import trio
 import trustme
 from trio.testing import MockClock
 
-from rawproxy.net.conn import Conn, rest_of, tune
+from rawproxy.net.conn import Conn, joined, rest_of, tune
 from rawproxy.wire.tls import ANSWER_BYTES, Tls
 from tests.net.tls import client_context
 
@@ -83,6 +83,24 @@ def test_what_waits_is_copied_no_more_often_than_it_halves() -> None:
 @pytest.mark.parametrize(("taken", "is_copy"), [(49, False), (50, True), (51, True), (100, True)])
 def test_half_of_what_is_held_is_let_go(taken: int, is_copy: bool) -> None:
     assert isinstance(rest_of(bytes(100), taken), bytes) == is_copy
+
+
+def test_what_waits_is_copied_only_for_more() -> None:
+    waits = memoryview(b"-waits")[1:]
+    assert joined(waits, b"") is waits
+    more = b"more"
+    assert joined(b"", more) is more
+    assert joined(waits, more) == b"waitsmore"
+
+
+async def test_a_push_of_nothing_copies_nothing_that_waits() -> None:
+    conn, theirs = pair()
+    with theirs:
+        assert not conn.send_now(bytes(10_000_000))
+        held = memoryview(conn._pending).obj
+        assert not conn.send_now(b"")
+        assert memoryview(conn._pending).obj is held
+        conn.close()
 
 
 async def test_lingering_says_the_end_and_drops_what_still_comes() -> None:

@@ -223,9 +223,9 @@ def planted(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -
     def tune_accepted(sock: socket.socket, *more: float) -> None:
         (tune if sock.family == socket.AF_UNIX else real_tune)(sock, *more)
 
-    def push(self: conn.Conn, data: bytes) -> bool:
+    def push(self: conn.Conn, data: bytes | memoryview) -> bool:
         if data and (self._sock.family == socket.AF_UNIX or len(data) > MUCH_BYTES):
-            return self._left(b"".join((self._pending, data)))  # as if the kernel took nothing now
+            return self._left(conn.joined(self._pending, data))  # as if the kernel took nothing now
         return real_push(self, data)
 
     monkeypatch.setattr(conn.Conn, "_push", push)
