@@ -44,7 +44,7 @@ from rawproxy.net.conn import Conn
 from rawproxy.net.drive import Sweeper
 from rawproxy.net.listen import Connections, Greet, Listening
 from rawproxy.net.pump import Pump
-from rawproxy.net.response import Request, Response
+from rawproxy.net.response import Begun, Request, Response
 from rawproxy.net.server import Server
 from rawproxy.net.upstream import Upstreams
 from rawproxy.net.welcome import AnyDownstream, Serving, welcome
@@ -250,11 +250,15 @@ class Proxy:
     def _greeting(self, listener: socket.socket) -> Greet:
         """Return what greets the connections of `listener`, by the configuration of their time."""
         inside = listener.family == socket.AF_UNIX
-        handler = partial(self._handle, guarded=not inside and is_local(listener))
+        guarded = not inside and is_local(listener)
+        handler = partial(self._handle, guarded=guarded)
+
+        def beginner(request: Request, response: Response) -> Begun | None:
+            return self._server.beginner(request, response, self._doors[guarded])
 
         async def greet(conn: Conn) -> AnyDownstream:
             limits = self.config.server.limits
-            serving = Serving(limits, handler, self._server.refuse, self._room)
+            serving = Serving(limits, handler, self._server.refuse, self._room, beginner)
             return await welcome(conn, self._unix_entrance if inside else self._entrance, serving)
 
         return greet

@@ -56,6 +56,11 @@ class Share:
         room.taken += size
         self._size += size
 
+    def give_back(self) -> None:
+        """Give back all that was taken: more may be taken after it."""
+        self._room.taken -= self._size
+        self._size = 0
+
     def __enter__(self) -> "Share":
         return self
 
@@ -65,5 +70,4 @@ class Share:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._room.taken -= self._size
-        self._size = 0
+        self.give_back()

@@ -139,11 +139,14 @@ class Conn:
             data = b""
         self._tls = tls
 
-    async def receive(self, until: float = math.inf) -> bytes:
+    async def receive(
+        self, until: float = math.inf, look: Callable[[], bytes | None] | None = None
+    ) -> bytes:
         """Return the bytes of one read; b"" at the end.
 
         Args:
             until: how long to wait for them, on trio's clock.
+            look: reads in place of `receive_now` when bytes came, which it may keep to itself: None.
 
         Raises:
             OSError: the connection broke; as it did when TLS was broken, or ended without saying so:
@@ -155,7 +158,7 @@ class Conn:
             return early
         if self._ended:
             return b""
-        return await self._received(self.receive_now, until)
+        return await self._received(look or self.receive_now, until)
 
     async def _received(
         self, receive: Callable[[], bytes | None], until: float = math.inf
@@ -179,9 +182,14 @@ class Conn:
         elif self._hurried is not None:
             self._hurried.deadline = until
 
+    def wake(self) -> None:
+        """Have the `receive` that waits return b"", while the pump looks; where none does, nothing happens."""
+        if self._pump is not None:
+            self._pump.wake(self._fd)
+
     @property
     def pumped(self) -> bool:
-        """Whether a reply that comes on it is relayed by the pump."""
+        """Whether the pump calls who takes what comes on it."""
         return self._pump is not None and self._pump.moves and not self.closed
 
     def take(self, taker: Taker) -> None:

@@ -12,7 +12,7 @@ from rawproxy.errors import HttpError
 from rawproxy.gateway.room import Share
 from rawproxy.net.body import collect
 from rawproxy.net.conn import Conn
-from rawproxy.net.response import ClientGone, Request, Response, Serving
+from rawproxy.net.response import Begun, ClientGone, Request, Response, Serving
 from rawproxy.wire.http import Body, End, Fields, HttpEvent, RequestHead
 from rawproxy.wire.http1 import (
     CONTINUE,
@@ -153,6 +153,9 @@ class Downstream:
         self._response: Http1Response | None = None
         self._served = 0
         self._seen: object = None  # what the handler made of the last head
+        self._begun: Begun | None = None  # a request that plain calls have begun to serve
+        self._woken = False  # by one
+        self._share = serving.room.share()
         self._lingers = False  # the last word was ours: the client may still be sending
 
     async def serve(self) -> None:
@@ -179,36 +182,153 @@ class Downstream:
             self.conn.hurry(self._idle_until())
 
     def _idle_until(self) -> float:
+        since = self._idle_since if self._begun is None else trio.current_time()
         seconds = self._limits.idle_seconds
-        return self._idle_since + (min(seconds, RECENT_SECONDS) if self._draining else seconds)
+        return since + (min(seconds, RECENT_SECONDS) if self._draining else seconds)
 
     async def _one(self) -> bool:
-        """Serve one request; return whether another may follow."""
-        with self._serving.room.share() as share:
+        """Serve one request, and those before and after it that no task is needed for; return whether another may follow."""
+        with self._serving.room.share() as self._share:
+            goes_on = False
             try:
-                if self._served:
-                    self._events = self._reader.next()
-                request = await self._request(share)
+                if self._reader.ended:
+                    self._events = self._events or self._reader.next()
+                request = await self._request(self._share)
+                if request is not None and self._begin(request):
+                    request, goes_on = None, await self._wait()
             except HttpError as error:
                 await self._answer_broken(error)
                 return False
-            self._served += 1
-            if request is None:
-                return False
-            last = self._served >= self._limits.requests_per_connection
-            keep = self._reader.keep_alive and not last and not self._draining
-            self._response = response = self._respond(request.head, keep_alive=keep)
-            await self._serving.handler(request, response)
-            self._seen = request.seen
+            except BaseException:
+                if self._begun is not None:
+                    self._begun.abandon()
+                raise
+            begun, self._begun = self._begun, None
+            if begun is not None:
+                await begun.run()
+            elif request is not None:
+                assert self._response is not None
+                await self._serving.handler(request, self._response)
+                self._seen = request.seen
+            else:
+                return goes_on
             # Its request was read whole, and a drain has a limit of its own.
             self._lingers = not self._draining
-            return response.keep_alive and not self.conn.closed
+            return self._goes_on()
+
+    def _goes_on(self) -> bool:
+        """Return whether another request may follow the one before."""
+        assert self._response is not None
+        return self._response.keep_alive and not self.conn.closed
+
+    # -- requests that no task is needed for
+
+    def _begin(self, request: Request) -> bool:
+        """Serve a request by plain calls; False where a task has to, if only from somewhere on (`_begun`)."""
+        self._served += 1
+        last = self._served >= self._limits.requests_per_connection
+        keep = self._reader.keep_alive and not last and not self._draining
+        self._response = self._respond(request.head, keep_alive=keep)
+        if not self.conn.pumped:
+            return False
+        self._begun = self._serving.beginner(request, self._response)
+        self._seen = request.seen
+        return self._begun is not None and self._begun.begin(self._done, self._wake)
+
+    def _done(self) -> None:
+        """Learn that plain calls have served a request."""
+        self._begun = None
+        self._share.give_back()
+        if self._goes_on() and not self._reader.buffered:
+            self._reader.next()
+            self._idle_since = trio.current_time()
+        else:
+            self._lingers = not self._goes_on() and not self._draining
+            self._wake()
+
+    def _wake(self) -> None:
+        self._woken = True
+        self.conn.wake()
+
+    async def _wait(self) -> bool:
+        """Wait as long as plain calls serve requests; return whether a task has something to do, or False: no more comes."""
+        data = b""
+        self._idles = True
+        try:
+            while not self._woken:
+                try:
+                    data = await self.conn.receive(self._idle_until(), self._look)
+                    break
+                except trio.TooSlowError:
+                    if self._begun is None and trio.current_time() >= self._idle_until():
+                        return False
+        finally:
+            self._idles = self._woken = False
+        if self._begun is not None or self._events:
+            return True
+        if not self._goes_on():
+            return False
+        if self._reader.ended:
+            self._events = self._reader.next()  # it came while plain calls served the one before
+            return True
+        if not data:
+            self._reader.close()
+        return bool(data)
+
+    def _look(self) -> bytes | None:
+        """Read while the task waits; None as long as it need not wake."""
+        if self._begun is not None:
+            return self._look_ahead(self._begun)
+        data = self.conn.receive_now()
+        if data:
+            self._events += self._reader.feed(data)
+            if self._ended() and self._begin_whole():
+                return None
+        return data
+
+    def _begin_whole(self) -> bool:
+        """Do as `_begin` with the request that has come in one read."""
+        head, *events = self._events
+        assert isinstance(head, RequestHead)
+        body = events[0].data if isinstance(events[0], Body) else b""
+        try:
+            self._share.take(len(body))
+        except HttpError:
+            return False  # the task will say it
+        seen = self._seen if self._reader.repeated else None
+        goes_on = self._begin(Request(head, body, self.conn.peer, seen))
+        if self._begun is not None:
+            self._events = []
+        else:  # the task does all of it
+            self._served -= 1
+            self._share.give_back()
+        return goes_on
+
+    def _look_ahead(self, begun: Begun) -> bytes | None:
+        """Read while plain calls serve a request."""
+        try:
+            data = self.conn.receive_now()
+        except OSError:
+            data = b""
+        if data:
+            self._reader.feed(data)
+        if data is not None and (not data or self._reader.buffered >= PIPELINED_BYTES):
+            begun.stop(left=not data)
+            return data
+        return None
+
+    # -- reading
 
     async def _request(self, share: Share) -> Request | None:
-        """Return the next request; None when the client has no more."""
-        head = await self._head()
-        if head is None:
+        """Return the next request; None when the client has no more, or plain calls have begun with it."""
+        if self._reader.idle and not self._events and not await self._first_bytes():
             return None
+        if self._begun is not None:
+            return None
+        if not self._events:
+            await self._rest_of_head()
+        head = self._events.pop(0)
+        assert isinstance(head, RequestHead)
         if self._ended():  # it came with its body
             body = self._taken()
             share.take(len(body))
@@ -216,23 +336,20 @@ class Downstream:
             if self._reader.wants_continue:
                 await self.conn.send(CONTINUE)
             body = await collect(self._piece, self._limits, share)
+        self._events = []
         return Request(head, body, self.conn.peer, self._seen if self._reader.repeated else None)
 
-    async def _head(self) -> RequestHead | None:
-        if self._reader.idle and not self._events:
-            self._idles = True
-            try:
-                if not await self._more(self._idle_until()):
-                    return None
-            except trio.TooSlowError:
-                return None
-            finally:
-                self._idles = False
-        if not self._events:
-            await self._rest_of_head()
-        head = self._events.pop(0)
-        assert isinstance(head, RequestHead)
-        return head
+    async def _first_bytes(self) -> bool:
+        """Wait for the first bytes of a request; False when none come."""
+        if self._served and self.conn.pumped:
+            return await self._wait()
+        self._idles = True
+        try:
+            return await self._more(self._idle_until())
+        except trio.TooSlowError:
+            return False
+        finally:
+            self._idles = False
 
     async def _rest_of_head(self) -> None:
         # Its first byte is here. From now on the client is in debt.

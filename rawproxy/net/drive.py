@@ -1,15 +1,20 @@
 """Carry one exchange from its request to its last byte.
 
-Layer: net. gateway.exchange decides; this file only does. Everything of an exchange runs in one cancel
-scope: cancelling it *is* the handling of a client that left.
+Layer: net. gateway.exchange decides; this file only does. An exchange is made of plain calls by the pump as
+long as there is nothing to wait for but an upstream whose connection stands. A task carries on with whatever
+is more than that: no connection, a client that is slow or has left, a failure. It runs in one cancel scope,
+and cancelling that *is* the handling of a client that left.
 """
 
 import logging
 import math
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import assert_never
 
+import outcome
 import trio
+from msgspec.structs import replace
 
 from rawproxy.errors import UpstreamError, UpstreamStall
 from rawproxy.gateway.exchange import (
@@ -25,9 +30,10 @@ from rawproxy.gateway.exchange import (
 )
 from rawproxy.gateway.liveness import Clocks, Due
 from rawproxy.gateway.record import Outcome, Record
-from rawproxy.net.relay import relay
+from rawproxy.net.relay import Flow, relay
 from rawproxy.net.response import ClientGone, Response
-from rawproxy.net.upstream import Upstreams
+from rawproxy.net.upstream import Reply, Sent, Upstreams
+from rawproxy.net.upstream_http2 import NotProcessed
 from rawproxy.wire.http import Fields
 
 __all__ = ["Run", "Sweeper"]
@@ -56,6 +62,7 @@ class Run:
         upstreams: the pool.
         now: seconds on trio's clock.
         clocks: started when the request was whole.
+        keep: takes it when it is over.
         finish_seconds: how long a reply is read on after its client left; 0 = not at all.
     """
 
@@ -66,6 +73,7 @@ class Run:
         upstreams: Upstreams,
         now: float,
         clocks: Clocks,
+        keep: "Callable[[Run], None]",
         *,
         finish_seconds: float = 0.0,
     ) -> None:
@@ -74,30 +82,46 @@ class Run:
         self._upstreams = upstreams
         self._began = now
         self._clocks = clocks
+        self._keep = keep
         self._finish_seconds = finish_seconds
-        # Of all there is to wait for; another one after an interruption.
-        self._scope = trio.CancelScope()
+        # Of all there is to wait for; another one after an interruption. None until a task has it.
+        self._scope: trio.CancelScope | None = None
         self._until = math.inf  # a client that left is not waited for longer
         self._attempting = False
         self._late: Due | str | None = None  # why an attempt was interrupted
         self._outcome: Outcome | None = None  # why all of it was
         self._unclean = False  # the body has to end as no framing promised
         self._ended = False
+        # How far plain calls have brought it: the step that is next (None: the answer was given), what
+        # was sent for it, what came back, and what follows from that (None: more has to come).
+        self._begun = False
+        self._next: Step | None = None
+        self._sent: Sent | None = None
+        self._reply: Reply | None = None
+        self._follows: Step | None = None
+        self._flow: Flow | None = None
+        self._done: Callable[[], None] | None = None  # both only as long as plain calls go on
+        self._wake: Callable[[], None] | None = None
         response.clocks = clocks
 
     async def run(self) -> None:
-        """Run the exchange to its end."""
+        """Run the exchange to its end, from wherever plain calls have brought it."""
         try:
-            step = await self._uninterrupted(None)
-            while step is not None:
-                step = await self._uninterrupted(step)
+            try:
+                step = None if self._outcome else await self._uninterrupted(None)
+                while step is not None:
+                    step = await self._uninterrupted(step)
+            finally:
+                self._response.unwatch()
+                self._let_go()
+            left = self._outcome == "client_gone"
+            if left and self._response.flushed and self._exchange.on_left():
+                self._outcome = None
+            if self._unclean or self._outcome is not None or self._response.gone:
+                self._response.abort()
+            self._ended = True
         finally:
-            self._response.unwatch()
-        if self._outcome == "client_gone" and self._response.flushed and self._exchange.on_left():
-            self._outcome = None
-        if self._unclean or self._outcome is not None or self._response.gone:
-            self._response.abort()
-        self._ended = True
+            self._keep(self)
 
     def record(self) -> Record:
         """Return the exchange's record; the exchange is over, or was ended from outside."""
@@ -106,10 +130,213 @@ class Run:
             outcome = outcome or "failed"
         return self._exchange.on_sent(trio.current_time(), outcome).record
 
-    async def _crash(self) -> None:
+    # -- plain calls
+
+    def begin(self, done: Callable[[], None], wake: Callable[[], None]) -> bool:
+        """Begin by plain calls; return whether they go on: False, and `run` has to.
+
+        Args:
+            done: is called when the exchange is over, and no task was needed.
+            wake: is called when `run` has to go on.
+        """
+        self._begun = True
+        try:
+            step = self._next = self._start()
+            if isinstance(step, Attempt) and step.call is None:
+                self._sent = self._upstreams.begin(step, self._clocks)
+        except Exception:
+            self._next = self._fault()
+        if self._sent is None or self._sent.conn.pending:
+            return False
+        self._done, self._wake, self._attempting = done, wake, True
+        self._sent.conn.take(self._on_ready)
+        return True
+
+    def stop(self, *, left: bool = False) -> None:
+        """Do nothing more until `run`; `left`: the client has left."""
+        self._stop()
+        if left:
+            self._on_left()
+
+    def abandon(self) -> None:
+        """Give it up without a word: its connection ends."""
+        self._stop()
+        self._let_go()
+        self._keep(self)
+
+    def _stop(self) -> None:
+        if self._wake is None:
+            return
+        self._done, self._wake, self._attempting = None, None, False
+        if self._flow is not None:
+            assert isinstance(self._follows, Commit)
+            self._follows = replace(self._follows, parts=self._flow.stop())
+            self._flow = None
+        elif self._sent is not None:
+            self._sent.conn.leave()
+
+    def _hand_over(self) -> None:
+        """Have a task go on, where plain calls do."""
+        if (wake := self._wake) is not None:
+            self._stop()
+            wake()
+
+    def _on_ready(self) -> None:
+        """Read what the upstream has sent, and do what follows from it; called by the pump."""
+        now = trio.current_time()
+        try:
+            step = self._read(now)
+            if isinstance(step, Commit) and not step.last:
+                self._carry(step, now)
+            elif not isinstance(step, Preview):
+                self._conclude(step, now)
+        except Exception:
+            self._fail()
+
+    def _read(self, now: float) -> Step:
+        """Return what the exchange makes of what one read gives."""
+        assert self._sent is not None
+        step: Step = Preview()
+        try:
+            reply = self._reply
+            if reply is None:
+                self._reply = reply = self._sent.reply_now()
+                if reply is None:
+                    return step
+                step = self._on_head(reply, now)
+                data = reply.held()
+            else:
+                data = reply.receive_now()
+                self._clocks.heard(now)
+            while data is not None and isinstance(step, Preview):
+                step = self._on_data(data, now)
+                data = reply.held()
+        except NotProcessed:
+            assert self._next is not None
+            return self._next
+        except UpstreamError as error:
+            return self._exchange.on_failed(error, now)
+        return step
+
+    def _carry(self, step: Commit, now: float) -> None:
+        """Begin what goes downstream, and have the pump carry the rest of it."""
+        response, reply = self._response, self._reply
+        assert reply is not None
+        assert step.pipe is not None
+        response.begin_now(step.status, step.fields, step.parts)
+        self._follows = replace(step, parts=[])
+        if not response.flushed:
+            self._hand_over()
+            return
+        self._flow = flow = Flow(reply, step.pipe, response, self._clocks)
+        result: outcome.Outcome[None] = outcome.Value(None)
+        try:
+            if flow.goes_on(now) and flow.start(self._on_carried):
+                return
+        except Exception as error:
+            result = outcome.Error(error)
+        self._on_carried(result)
+
+    def _on_carried(self, result: outcome.Outcome[None]) -> None:
+        """Learn that the reply is over, or that the client takes no more for now."""
+        now = trio.current_time()
+        try:
+            assert self._flow is not None
+            if isinstance(result, outcome.Value) and self._flow.blocked:
+                self._hand_over()
+                return
+            try:
+                result.unwrap()
+                step = self._exchange.on_end(now)
+            except UpstreamError as error:
+                step = self._exchange.on_failed(error, now)
+            self._conclude(step, now)
+        except ClientGone:
+            self._end("client_gone")
+        except Exception:
+            self._fail()
+
+    def _conclude(self, step: Step, now: float) -> None:
+        """Say the last to the client, and be done; whatever needs more than that is left to a task."""
+        done, wake = self._done, self._wake
+        assert done is not None
+        assert wake is not None
+        self._stop()
+        self._let_go()
+        self._next = step
+        try:
+            said = self._says(step, now)
+        except ClientGone:
+            self._outcome, said = "client_gone", False
+        if said:
+            self._ended = True
+            self._keep(self)
+            done()
+        else:
+            wake()
+
+    def _says(self, step: Step, now: float) -> bool:
+        """Say the last to the client; return whether it was that, and the client took it."""
+        response = self._response
+        match step:
+            case Answer(status=status, fields=fields, body=body):
+                said = response.answer_now(status, fields, body, now)
+            case Commit(status=status, fields=fields, parts=parts) if not (
+                response.begun or self._exchange.ask.stream
+            ):
+                said = response.answer_now(status, fields, b"".join(parts), now)
+            case Finish(parts=parts):
+                said = response.finish_now(parts, now)
+            case _:
+                return False
+        self._next = None
+        return said
+
+    def _fail(self) -> None:
+        """Learn of a bug of ours, the current exception."""
+        self._next = self._fault()
+        self._hand_over()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Let go of what plain calls have to do with the upstream."""
+        if self._reply is not None:
+            self._reply.release()
+        elif self._sent is not None:
+            self._sent.release(ended=False)
+        self._sent = self._reply = self._follows = None
+
+    def _fault(self) -> Step | None:
+        """Learn of a bug of ours, the current exception: it costs this exchange, and no other one."""
+        _log.exception("exchange %s", self._exchange.ask.id)
+        try:
+            return self._exchange.on_crash()
+        except Exception:
+            self._unclean = True
+            return None
+
+    # -- steps
+
+    async def _uninterrupted(self, step: Step | None) -> Step | None:
+        """Do what comes, from `step` on or from the start; return what an interruption makes of it."""
+        self._late = None
+        with trio.CancelScope(deadline=self._until) as scope:
+            self._scope = scope
+            try:
+                if step is None:
+                    self._response.watch(self._on_left)
+                    step = await self._first()
+                return await self._steps(step)
+            except ClientGone:
+                self._outcome = "client_gone"
+            except Exception:
+                await self._crash(self._fault())
+        interrupted = scope.cancelled_caught and self._outcome is None
+        return self._on_late() if interrupted else None
+
+    async def _crash(self, step: Step | None) -> None:
         """Tell the client that it was us; if even that goes wrong, end without a word."""
         try:
-            step = self._exchange.on_crash()
             if isinstance(step, Answer) and not self._response.begun:
                 await self._response.answer(step.status, step.fields, step.body)
             else:
@@ -117,41 +344,26 @@ class Run:
         except Exception:
             self._unclean = True
 
-    # -- steps
-
-    async def _uninterrupted(self, step: Step | None) -> Step | None:
-        """Do what comes, from `step` on or from the start; return what an interruption makes of it."""
-        self._late = None
-        self._scope = trio.CancelScope(deadline=self._until)
-        with self._scope:
-            try:
-                if step is None:
-                    self._response.watch(self._on_left)
-                    step = await self._start()
-                return await self._steps(step)
-            except ClientGone:
-                self._outcome = "client_gone"
-            except Exception:
-                # A bug of ours. It costs this exchange, and no other one.
-                _log.exception("exchange %s", self._exchange.ask.id)
-                await self._crash()
-        interrupted = self._scope.cancelled_caught and self._outcome is None
-        return self._on_late() if interrupted else None
-
-    async def _start(self) -> Step:
-        exchange = self._exchange
-        if len(exchange.ask.body) > LARGE_BODY:
+    async def _first(self) -> Step | None:
+        """Return the step that is next; None when the answer was given."""
+        if self._begun:
+            return self._next
+        if len(self._exchange.ask.body) > LARGE_BODY:
             # Reading it may take longer than everybody else may wait.
-            now = trio.current_time()
-            step = await trio.to_thread.run_sync(exchange.start, now)
-        else:
-            step = exchange.start(self._began)
+            return await trio.to_thread.run_sync(self._start)
+        return self._start()
+
+    def _start(self) -> Step:
+        exchange = self._exchange
+        step = exchange.start(self._began)
         self._clocks.streams = exchange.ask.stream
         return step
 
-    async def _steps(self, step: Step) -> Step | None:
+    async def _steps(self, step: Step | None) -> Step | None:
         """Do `step` and what follows; return what was next when an interruption came too late."""
-        while self._late is None:
+        if step is None:
+            await self._response.flush()
+        while step is not None and self._late is None:
             # By name: a pattern by position leaves a string in a cache of Python's each time.
             match step:
                 case Attempt():
@@ -218,29 +430,39 @@ class Run:
         return self._exchange.on_failed(UpstreamError(late), now, final=True)
 
     async def _upstream(self, attempt: Attempt) -> Step:
-        exchange = self._exchange
-        reply = await self._upstreams.send(attempt, self._clocks)
+        sent, reply, step = self._sent, self._reply, self._follows or Preview()
+        self._sent = self._reply = self._follows = None
+        came = reply is not None
+        if reply is None:
+            reply = await self._upstreams.send(attempt, self._clocks, sent)
         try:
             now = trio.current_time()
-            self._clocks.heard(now)
-            step = exchange.on_head(reply.status, reply.fields, now)
+            if not came:
+                step = self._on_head(reply, now)
             while isinstance(step, Preview):
                 data = reply.held()
                 if data is None:
                     data = await reply.receive()
                     now = trio.current_time()
                     self._clocks.heard(now)
-                step = exchange.on_data(data, now) if data else exchange.on_end(now)
+                step = self._on_data(data, now)
                 del data
             if isinstance(step, Commit) and step.pipe is not None and not step.last:
                 pipe = step.pipe
                 await self._response.begin(step.status, step.fields, step.parts)
                 del step  # what went out is not held as long as the reply goes on
                 await relay(reply, pipe, self._response, self._clocks)
-                step = exchange.on_end(trio.current_time())
+                step = self._exchange.on_end(trio.current_time())
             return step
         finally:
             reply.release()
+
+    def _on_head(self, reply: Reply, now: float) -> Step:
+        self._clocks.heard(now)
+        return self._exchange.on_head(reply.status, reply.fields, now)
+
+    def _on_data(self, data: bytes, now: float) -> Step:
+        return self._exchange.on_data(data, now) if data else self._exchange.on_end(now)
 
     async def _engine(self, attempt: Attempt) -> Step:
         """Run an engine: its events take the place of an upstream's bytes."""
@@ -272,10 +494,11 @@ class Run:
     def _on_left(self) -> None:
         if self._finish_seconds > 0 and self._exchange.output_sent:
             self._response.gone = True
-            self._until = self._scope.deadline = trio.current_time() + self._finish_seconds
+            self._until = trio.current_time() + self._finish_seconds
+            if self._scope is not None:
+                self._scope.deadline = self._until
         else:
-            self._outcome = "client_gone"
-            self._scope.cancel()
+            self._end("client_gone")
 
     # -- clocks
 
@@ -289,8 +512,7 @@ class Run:
             case Due.KEEPALIVE:
                 self._keepalive(now)
             case Due.WRITE:
-                self._outcome = "client_stalled"
-                self._scope.cancel()
+                self._end("client_stalled")
             case _:
                 self._interrupt(due)
 
@@ -298,19 +520,32 @@ class Run:
         """End the exchange with an error: the time for draining is over."""
         if self._attempting:
             self._interrupt(DRAINED)
+        elif self._scope is None and isinstance(self._next, Attempt):  # no task has it yet
+            self._late = DRAINED
+            self._next = self._on_late()
+            self._let_go()
         else:
-            self._outcome = "failed"
-            self._scope.cancel()
+            self._end("failed")
 
     def give_up(self) -> None:
         """End the exchange without a word: a fault of ours has left it without clocks."""
-        self._outcome = "internal"
-        self._scope.cancel()
+        self._end("internal")
+
+    def _end(self, outcome: Outcome) -> None:
+        self._outcome = outcome
+        if self._scope is not None:
+            self._scope.cancel()
+        self._hand_over()
 
     def _interrupt(self, why: Due | str) -> None:
         if self._attempting and self._late is None:
             self._late = why
-            self._scope.cancel()
+            if self._scope is not None:
+                self._scope.cancel()
+            else:  # plain calls go on with it
+                self._hand_over()
+                self._next = self._on_late()
+                self._let_go()
 
     def _keepalive(self, now: float) -> None:
         step = self._exchange.on_quiet(now)

@@ -160,6 +160,12 @@ class Pump:
         if until < self._alarm.deadline:
             self._alarm.deadline = until
 
+    def wake(self, fd: int) -> None:
+        """Have a `receive` that waits return b""; where none does, nothing happens."""
+        wait = self._takers.get(fd)
+        if isinstance(wait, _Wait):
+            wait.end(outcome.Value(b""))
+
     def over(self, fd: int) -> None:
         """Learn that the wait for a descriptor is over."""
         self._takers.pop(fd, None)

@@ -2,10 +2,12 @@
 
 Layer: net. No queue and no second task on the path: backpressure is "the next read waits for the last
 write", so a slow client slows its upstream instead of filling memory. Where a source can be read by
-the pump, its exchange's task sleeps, and only what has to wait wakes it; else the task reads itself.
-Both do the same with each read: through the pipe, and `_Flow._advance`.
+the pump, its exchange's task sleeps, or there is none, and only what has to wait wakes it; else the task
+reads itself. Both do the same with each read: through the pipe, and `Flow._advance`.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import outcome
@@ -16,7 +18,7 @@ from rawproxy.dialects.pipe import Pipe
 from rawproxy.gateway.liveness import Clocks
 from rawproxy.net.pump import Taker, Then
 
-__all__ = ["Sink", "Source", "relay"]
+__all__ = ["Flow", "Sink", "Source", "relay"]
 
 
 class Source(Protocol):
@@ -72,7 +74,7 @@ async def relay(source: Source, pipe: Pipe, sink: Sink, clocks: Clocks) -> None:
     Returns when the last read has been handed to the kernel. What the end of the bytes means is
     for the exchange to say: the pipe is not closed here.
     """
-    flow = _Flow(source, pipe, sink, clocks)
+    flow = Flow(source, pipe, sink, clocks)
     carry = flow.pumped if source.pumped else flow.alone
     goes_on = flow.goes_on(trio.current_time())  # not where its Stop came with the first output
     while goes_on and await carry():
@@ -84,19 +86,26 @@ async def relay(source: Source, pipe: Pipe, sink: Sink, clocks: Clocks) -> None:
 _NOTHING: list[bytes] = []
 
 
-class _Flow:
-    """One reply on its way."""
+class Flow:
+    """One reply on its way.
 
-    __slots__ = ("_blocked", "_clocks", "_parts", "_pipe", "_sink", "_source", "_task")
+    Args:
+        source, pipe, sink, clocks: as `relay` has them.
+
+    Attributes:
+        blocked: the sink is full: `flush` has to come before anything else.
+    """
+
+    __slots__ = ("_clocks", "_over", "_parts", "_pipe", "_sink", "_source", "blocked")
 
     def __init__(self, source: Source, pipe: Pipe, sink: Sink, clocks: Clocks) -> None:
         self._source = source
         self._pipe = pipe
         self._sink = sink
         self._clocks = clocks
-        self._task: trio.lowlevel.Task | None = None  # sleeps while the pump carries
+        self._over: Callable[[outcome.Outcome[None]], None] | None = None
         self._parts = _NOTHING  # what the pipe made of a read, until it goes to the sink
-        self._blocked = False
+        self.blocked = False
 
     def goes_on(self, now: float) -> bool:
         """Return whether there is more of the upstream, and it is wanted; after Stop only for a while."""
@@ -109,21 +118,44 @@ class _Flow:
 
     async def alone(self) -> bool:
         """Carry in the task itself until the reply is over, or the sink full: True then."""
-        self._blocked = False
+        self.blocked = False
         while data := await self._source.receive():
             if not self._advance(self._pipe.feed(data), trio.current_time()):
                 break
-        return self._blocked
+        return self.blocked
 
     async def pumped(self) -> bool:
         """Have the pump carry until the reply is over, or the sink full: True then."""
-        self._blocked = False
-        data = self._source.held()
-        if data is None or (data and self._advance(self._pipe.feed(data), trio.current_time())):
-            self._task = trio.lowlevel.current_task()
-            self._source.take(self._on_ready)
+        if self.start(partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())):
             await trio.lowlevel.wait_task_rescheduled(self._abort)
-        return self._blocked
+        return self.blocked
+
+    def start(self, over: Callable[[outcome.Outcome[None]], None]) -> bool:
+        """Have the pump carry; return whether it does: False where the reply is over, or the sink full.
+
+        Args:
+            over: is called with what came of it when that is so later.
+
+        Raises:
+            UpstreamError: as `receive_now`.
+        """
+        self.blocked = False
+        data = self._source.held()
+        carries = data is None or (
+            bool(data) and self._advance(self._pipe.feed(data), trio.current_time())
+        )
+        if carries:
+            self._over = over
+            self._source.take(self._on_ready)
+        return carries
+
+    def stop(self) -> list[bytes]:
+        """Carry no more; return what was read and has not gone to the sink."""
+        if self._over is not None:
+            self._source.take(None)
+        self._over = None
+        parts, self._parts = self._parts, _NOTHING
+        return parts
 
     def _on_ready(self) -> Then | None:
         try:
@@ -134,13 +166,13 @@ class _Flow:
                 self._parts = self._pipe.feed(data)
                 return self._on_all_read
         except Exception as error:
-            self._wake(outcome.Error(error))
+            self._end(outcome.Error(error))
         else:
-            self._wake(outcome.Value(None))
+            self._end(outcome.Value(None))
         return None
 
     def _on_all_read(self, now: float) -> None:
-        if self._task is None:  # it was cancelled by one who was ready at the same time
+        if self._over is None:  # it was stopped by one who was ready at the same time
             return
         parts, self._parts = self._parts, _NOTHING
         try:
@@ -149,25 +181,23 @@ class _Flow:
             result: outcome.Outcome[None] = outcome.Value(None)
         except Exception as error:
             result = outcome.Error(error)
-        self._wake(result)
+        self._end(result)
 
     def _advance(self, parts: list[bytes], now: float) -> bool:
         """Take what the pipe made of one read to the kernel; return whether the next may be read."""
         self._clocks.heard(now)
         if parts and not self._sink.push(parts, now):
-            self._blocked = True
+            self.blocked = True
             return False
         self._source.used()
         return self.goes_on(now)
 
-    def _wake(self, result: outcome.Outcome[None]) -> None:
-        task, self._task = self._task, None
+    def _end(self, result: outcome.Outcome[None]) -> None:
+        over, self._over = self._over, None
         self._source.take(None)
-        assert task is not None
-        trio.lowlevel.reschedule(task, result)
+        assert over is not None
+        over(result)
 
     def _abort(self, _: object) -> Abort:
-        self._source.take(None)
-        self._task = None
-        self._parts = _NOTHING
+        self.stop()
         return Abort.SUCCEEDED

@@ -18,7 +18,17 @@ from rawproxy.gateway.liveness import Clocks
 from rawproxy.gateway.room import Room
 from rawproxy.wire.http import Fields, RequestHead
 
-__all__ = ["ClientGone", "Handler", "Out", "Refuse", "Request", "Response", "Serving"]
+__all__ = [
+    "Begun",
+    "ClientGone",
+    "Handler",
+    "Out",
+    "Refuse",
+    "Request",
+    "Response",
+    "Serving",
+    "never",
+]
 
 NO_CONTENT = 204
 
@@ -120,11 +130,11 @@ class Response(ABC):
 
     async def answer(self, status: int, fields: Fields, body: bytes) -> None:
         """Write a whole response."""
-        if status != NO_CONTENT:  # RFC 9110 8.6: it has no length either
-            fields = [*fields, (b"content-length", str(len(body)).encode())]
-        self.begun = True
-        fields = [*fields, *self.extra]
-        await self._send(self._whole(status, fields, b"" if self._bodiless else body))
+        await self._send(self._answer(status, fields, body))
+
+    def answer_now(self, status: int, fields: Fields, body: bytes, now: float) -> bool:
+        """Do as `answer`, without waiting; False when some of it waits for `flush`."""
+        return self._put(self._answer(status, fields, body), now)
 
     async def begin(self, status: int, fields: Fields, parts: list[bytes]) -> None:
         """Write the head, unless it went already, and the first parts, in one write."""
@@ -149,6 +159,10 @@ class Response(ABC):
     async def finish(self, parts: list[bytes]) -> None:
         """Write the last parts and end the body cleanly."""
         await self._send(self._last(parts))
+
+    def finish_now(self, parts: list[bytes], now: float) -> bool:
+        """Do as `finish`, without waiting; False when some of it waits for `flush`."""
+        return self._put(self._last(parts), now)
 
     def abort(self) -> None:
         """End the body uncleanly: what was sent must not look whole."""
@@ -180,6 +194,13 @@ class Response(ABC):
             raise ClientGone from error
         finally:
             self._flushing = False
+
+    def _answer(self, status: int, fields: Fields, body: bytes) -> bytes:
+        if status != NO_CONTENT:  # RFC 9110 8.6: it has no length either
+            fields = [*fields, (b"content-length", str(len(body)).encode())]
+        self.begun = True
+        fields = [*fields, *self.extra]
+        return self._whole(status, fields, b"" if self._bodiless else body)
 
     def _beginning(self, status: int, fields: Fields, parts: list[bytes]) -> bytes:
         if self.begun:
@@ -234,6 +255,35 @@ Refuse = Callable[[HttpError, RequestHead, Response], Awaitable[None]]
 """Answers a request that broke HTTP, or a limit."""
 
 
+class Begun(Protocol):
+    """A request that is served by plain calls as long as nothing has to be waited for."""
+
+    def begin(self, ended: Callable[[], None], wake: Callable[[], None]) -> bool:
+        """Begin; return whether plain calls go on with it: False, and `run` has to.
+
+        Args:
+            ended: is called when it is over, and no task was needed.
+            wake: is called when `run` has to go on.
+        """
+        ...
+
+    def stop(self, *, left: bool) -> None:
+        """Do nothing more until `run`; `left`: the client has left."""
+        ...
+
+    async def run(self) -> None:
+        """Serve it to its end, from wherever it stands."""
+        ...
+
+    def abandon(self) -> None:
+        """Give it up: its connection ends without a word."""
+        ...
+
+
+def never(request: Request, response: "Response") -> None:
+    """Serve nothing by plain calls."""
+
+
 @dataclass(frozen=True, slots=True)
 class Serving:
     """What a connection's side of ours works with.
@@ -243,9 +293,11 @@ class Serving:
         handler: serves a request.
         refuse: writes the answer to a request that broke HTTP, or a limit.
         room: counts the request bodies of all connections.
+        beginner: returns what serves a request by plain calls, where that can be.
     """
 
     limits: Limits
     handler: Handler
     refuse: Refuse
     room: Room
+    beginner: Callable[[Request, Response], Begun | None] = never

@@ -22,7 +22,7 @@ from rawproxy.gateway.face import Face
 from rawproxy.gateway.front import Errand, errand, error_answer, local_answer, nearest
 from rawproxy.gateway.liveness import Clocks
 from rawproxy.gateway.record import Record
-from rawproxy.net.drive import Run, Sweeper
+from rawproxy.net.drive import LARGE_BODY, Run, Sweeper
 from rawproxy.net.response import Request, Response
 from rawproxy.wire.fields import get
 from rawproxy.wire.http import Fields, RequestHead
@@ -47,14 +47,17 @@ class Setup:
 
 
 class _Seen(NamedTuple):
-    """What the head of a call came to, under a configuration and at a door."""
+    """What the head of a request came to, under a configuration and at a door.
+
+    `found` None: a browser asks what it may do. `caller` None: it may be anybody.
+    """
 
     setup: Setup
     doors: Doors
     extra: Fields
-    found: Errand
-    caller: Caller
-    vault: Vault
+    found: Errand | None
+    caller: Caller | None = None
+    vault: Vault | None = None
 
 
 class Server:
@@ -80,40 +83,53 @@ class Server:
 
     async def handle(self, request: Request, response: Response, doors: Doors) -> None:
         """Serve one request."""
-        seen = request.seen
-        if not isinstance(seen, _Seen) or seen.setup is not self.setup or seen.doors is not doors:
-            try:
-                seen = await self._look(request, response, doors)
-            except ClientError as error:
-                await _answer(response, error_answer(error, _near(request.head)))
-                return
-        request.seen = seen
-        if seen is not None:
-            await self._exchange(seen, request, response)
+        try:
+            seen = self._see(request, response, doors)
+            if (run := self._run(seen, request, response)) is not None:
+                await run.run()
+            elif seen.found is None:
+                await response.answer(204, [], b"")
+            else:
+                now = int(time.time())  # noqa: TID251 - a stamp
+                await _answer(response, local_answer(seen.found, seen.setup.site.router, now))
+        except ClientError as error:
+            await _answer(response, error_answer(error, _near(request.head)))
 
-    async def _look(self, request: Request, response: Response, doors: Doors) -> _Seen | None:
-        """Return what a call's head comes to; None for a request that was answered here. ClientError."""
-        setup, head = self.setup, request.head
-        doors.check(head.fields)
-        response.extra = _cors(doors, head.fields)
-        if head.method == b"OPTIONS" and response.extra:
-            await response.answer(204, [], b"")
+    def beginner(self, request: Request, response: Response, doors: Doors) -> Run | None:
+        """Return what serves a request by plain calls; None where only `handle` does, or has to say why not."""
+        if len(request.body) > LARGE_BODY:
             return None
+        try:
+            return self._run(self._see(request, response, doors), request, response)
+        except ClientError:
+            return None
+
+    def _see(self, request: Request, response: Response, doors: Doors) -> _Seen:
+        """Return what a request's head comes to. ClientError."""
+        setup, head, seen = self.setup, request.head, request.seen
+        if isinstance(seen, _Seen) and seen.setup is setup and seen.doors is doors:
+            response.extra = seen.extra
+            return seen
+        request.seen = None
+        doors.check(head.fields)
+        response.extra = extra = _cors(doors, head.fields)
+        if head.method == b"OPTIONS" and extra:
+            return _Seen(setup, doors, extra, None)
         found = errand(head)
         # Whether we are well is no secret; what there is to use is one.
         open_to_all = found.what in ("health", "hello")
         caller = None if open_to_all else setup.access.identify(head.fields, head.query)
-        if found.what not in ("call", "count"):
-            answer = local_answer(found, setup.site.router, int(time.time()))  # noqa: TID251 - a stamp
-            await _answer(response, answer)
+        vault = None if caller is None else Vault(setup.seal_key, caller.name)
+        seen = request.seen = _Seen(setup, doors, extra, found, caller, vault)
+        return seen
+
+    def _run(self, seen: _Seen, request: Request, response: Response) -> Run | None:
+        """Return a new exchange; None for a request that is no call."""
+        setup, found, caller, vault = seen.setup, seen.found, seen.caller, seen.vault
+        if found is None or found.what not in ("call", "count"):
             return None
         assert caller is not None
-        vault = Vault(setup.seal_key, caller.name)
-        return _Seen(setup, doors, response.extra, found, caller, vault)
-
-    async def _exchange(self, seen: _Seen, request: Request, response: Response) -> None:
-        setup, found, caller = seen.setup, seen.found, seen.caller
-        response.extra = seen.extra
+        assert vault is not None
         head, site = request.head, setup.site
         now = trio.current_time()
         forwards = setup.access.mode == "forward"
@@ -123,25 +139,25 @@ class Server:
             fields=head.fields, query=head.query, caller=caller, given=found.given,
             counts=found.what == "count",
             sequence=next(self._numbers),
-            credential=caller.key if forwards else None, vault=seen.vault,
+            credential=caller.key if forwards else None, vault=vault,
             client=request.client,
         )  # fmt: skip
         request.body = b""  # the exchange has it, until nobody else may need it
         timing = site.timing
         run = Run(
             Exchange(site, ask, now), response, self.upstreams, now,
-            Clocks(timing, site.limits.write_seconds, now),
+            Clocks(timing, site.limits.write_seconds, now), self._end,
             finish_seconds=timing.finish_seconds if timing.on_client_gone == "finish" else 0.0,
         )  # fmt: skip
         self._sweeper.runs.add(run)
+        return run
+
+    def _end(self, run: Run) -> None:
+        self._sweeper.runs.discard(run)
         try:
-            await run.run()
-        finally:
-            self._sweeper.runs.discard(run)
-            try:
-                self._keep(run.record())
-            except Exception:  # the reply has gone out, and another may follow
-                _log.exception("the record of exchange %s is lost", ask.id)
+            self._keep(run.record())
+        except Exception:  # the reply has gone out, and another may follow
+            _log.exception("the record of an exchange is lost")
 
     @staticmethod
     async def refuse(error: HttpError, head: RequestHead, response: Response) -> None:

@@ -37,7 +37,7 @@ from rawproxy.wire.http import Body, Fields, HttpEvent, RequestHead, ResponseHea
 from rawproxy.wire.http1 import Limits, ResponseReader, write_request
 from rawproxy.wire.tls import Tls, client_context
 
-__all__ = ["Reply", "Upstreams"]
+__all__ = ["Reply", "Sent", "Upstreams"]
 
 ADDRESS_SECONDS = 1.5
 """How long one of several addresses may take before the next one is tried."""
@@ -91,6 +91,28 @@ class Reply(Source, Protocol):
         ...
 
 
+class Sent(Protocol):
+    """A request that was sent, as far as the kernel took it at once.
+
+    Attributes:
+        conn: where the response comes.
+    """
+
+    conn: Conn
+
+    async def reply(self) -> Reply:
+        """Return the response, once its head has come. UpstreamError; NotProcessed: it may be sent anew."""
+        ...
+
+    def reply_now(self) -> Reply | None:
+        """Do so with what one read gives now; None where more has to come."""
+        ...
+
+    def release(self, *, ended: bool) -> None:
+        """Let go of the connection, whose response was read to its end or not."""
+        ...
+
+
 class _Http1Link:
     """A connection on HTTP/1.1 and the reader of its current response."""
 
@@ -105,7 +127,22 @@ class _Http1Link:
         self.used = False  # it came from the pool: its peer may have closed it meanwhile
 
     async def ask(self, head: RequestHead, body: bytes) -> "_Http1Reply":
-        """Send a request; return its response once the head has come.
+        """Send a request; return its response once the head has come. Raises as `reply`."""
+        self.begin(head, body)
+        return await self.reply()
+
+    def begin(self, head: RequestHead, body: bytes) -> None:
+        """Send a request, as far as the kernel takes it now; `reply` sends the rest."""
+        try:
+            request = write_request(head.method, head.target, head.fields, body)
+            with suppress(OSError):  # it may have answered before it closed: reading tells
+                self.conn.send_now(request)
+        except BaseException:
+            self._pool.drop(self)
+            raise
+
+    async def reply(self) -> "_Http1Reply":
+        """Return the response to the request that was begun, once its head has come.
 
         Raises:
             NotProcessed: a pooled connection was closed before any byte of a response: the request
@@ -113,46 +150,57 @@ class _Http1Link:
             UpstreamError: anything else that went wrong.
         """
         try:
-            request = write_request(head.method, head.target, head.fields, body)
-            return _Http1Reply(self, *await self._ask(request))
-        except UpstreamCut as error:
-            self._pool.drop(self)
-            if self.used and not self.reader.started:
-                raise NotProcessed("the upstream closed an idle connection") from error
-            raise
-        except BaseException:
-            self._pool.drop(self)
+            return await (self._while_sending() if self.conn.pending else self._read_head())
+        except BaseException as error:
+            self._give_up(error)
             raise
 
-    async def _ask(self, request: bytes) -> tuple[ResponseHead, list[HttpEvent]]:
+    def reply_now(self) -> "_Http1Reply | None":
+        """Do as `reply`, with what one read gives now; None where the head is not whole with it."""
         try:
-            sent = self.conn.send_now(request)
-        except OSError:
-            sent = True  # it may have answered before it closed: reading tells
-        if sent:
-            return await self._head()
-        # Some upstreams answer before they have read it all, and then read no more.
+            try:
+                data = self.conn.receive_now()
+            except (OSError, WireError) as error:
+                raise UpstreamCut(_BROKEN) from error
+            return None if data is None else self._head_in(data)
+        except BaseException as error:
+            self._give_up(error)
+            raise
+
+    def _give_up(self, why: BaseException) -> None:
+        self._pool.drop(self)
+        if isinstance(why, UpstreamCut) and self.used and not self.reader.started:
+            raise NotProcessed("the upstream closed an idle connection") from why
+
+    async def _while_sending(self) -> "_Http1Reply":
+        """Read the head; some upstreams answer before they have read it all, and then read no more."""
         failure: UpstreamError | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._send_rest)
             try:
-                return await self._head()
+                return await self._read_head()
             except UpstreamError as error:  # a nursery would wrap it
                 failure = error
             finally:
                 nursery.cancel_scope.cancel()
         raise failure
 
-    async def _head(self) -> tuple[ResponseHead, list[HttpEvent]]:
-        while True:
-            data = await self.receive()
-            try:
-                events = self.reader.feed(data) if data else self.reader.close()
-            except HttpError as error:
-                raise _unsound(data, error) from error
-            for at, event in enumerate(events):
-                if isinstance(event, ResponseHead):
-                    return event, events[at + 1 :]
+    async def _read_head(self) -> "_Http1Reply":
+        reply = None
+        while reply is None:
+            reply = self._head_in(await self.receive())
+        return reply
+
+    def _head_in(self, data: bytes) -> "_Http1Reply | None":
+        """Return the response whose head `data`, or the end, completes."""
+        try:
+            events = self.reader.feed(data) if data else self.reader.close()
+        except HttpError as error:
+            raise _unsound(data, error) from error
+        for at, event in enumerate(events):
+            if isinstance(event, ResponseHead):
+                return _Http1Reply(self, event, events[at + 1 :])
+        return None
 
     async def _send_rest(self) -> None:
         # An error here is no news: the reading side finds out.
@@ -261,23 +309,31 @@ class Upstreams:
             task_status.started()
             await trio.sleep_forever()
 
-    async def send(self, attempt: Attempt, clocks: Clocks) -> Reply:
+    async def send(self, attempt: Attempt, clocks: Clocks, sent: Sent | None = None) -> Reply:
         """Send an attempt's request; return the reply once its head has come.
 
         Whoever has it releases it, in whatever way it ends. A cancel in any phase ends it at once.
+
+        Args:
+            attempt: what to send.
+            clocks: of its exchange.
+            sent: it was sent already, by `begin`.
 
         Raises:
             UpstreamError: which one tells what went wrong.
         """
         place = self._place(attempt.candidate.upstream)
-        now = trio.current_time()
-        link = self._take(place, now)
-        if link is None:
-            clocks.connecting(now)
-            link = await self._link(place)
-            now = trio.current_time()
-        clocks.waiting(now)
+        link = None
         try:
+            if sent is not None:
+                return await sent.reply()
+            now = trio.current_time()
+            link = self._take(place, now)
+            if link is None:
+                clocks.connecting(now)
+                link = await self._link(place)
+                now = trio.current_time()
+            clocks.waiting(now)
             return await self._ask(link, attempt)
         except NotProcessed:
             clocks.connecting(trio.current_time())
@@ -287,10 +343,23 @@ class Upstreams:
             clocks.waiting(trio.current_time())
             return await self._ask(link, attempt)
 
+    def begin(self, attempt: Attempt, clocks: Clocks) -> Sent | None:
+        """Do as `send`, without waiting: None where no connection is at hand of which one would be called."""
+        place = self._place(attempt.candidate.upstream)
+        idle = self._idle.get(place)
+        if not idle or not idle[-1].conn.pumped or self._shared.get(place):
+            return None
+        now = trio.current_time()
+        link = self._take(place, now)
+        if link is None or isinstance(link, Http2Link):
+            return None
+        clocks.waiting(now)
+        link.begin(_head_of(attempt), attempt.body)
+        return link
+
     @staticmethod
     async def _ask(link: _Http1Link | Http2Link, attempt: Attempt) -> Reply:
-        head = RequestHead(b"POST", attempt.target, attempt.fields)
-        return await link.ask(head, attempt.body)
+        return await link.ask(_head_of(attempt), attempt.body)
 
     # -- connections
 
@@ -441,6 +510,10 @@ class Upstreams:
                 one.retire()
                 if one.idle:
                     one.close()
+
+
+def _head_of(attempt: Attempt) -> RequestHead:
+    return RequestHead(b"POST", attempt.target, attempt.fields)
 
 
 def _place_of(upstream: Upstream) -> Place:

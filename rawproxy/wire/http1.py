@@ -99,12 +99,13 @@ class RequestReader:
 
     Attributes:
         head: of the last request; it stands also after an error in that request's body.
+        ended: a request was read to its end: `next` has to come before the next one.
         keep_alive: the last head allows another request on this connection.
         wants_continue: a head came whose body the client holds back until it gets CONTINUE.
     """
 
     __slots__ = (
-        "_body", "_ended", "_failure", "_heads", "_limits", "_section", "_skipped", "head",
+        "_body", "_failure", "_heads", "_limits", "_section", "_skipped", "ended", "head",
         "keep_alive", "wants_continue",
     )  # fmt: skip
 
@@ -117,13 +118,13 @@ class RequestReader:
         self._section = Section(limits.head_bytes)
         self._skipped = 0  # bytes of empty lines
         self._body: BodyReader | None = None  # None until the head has come
-        self._ended = False
+        self.ended = False
         self._failure: HttpError | None = None
 
     @property
     def idle(self) -> bool:
         """Whether nothing of a next request has arrived yet; empty lines are nothing."""
-        return (self._ended or self._body is None) and not self._section.size
+        return (self.ended or self._body is None) and not self._section.size
 
     @property
     def repeated(self) -> bool:
@@ -133,7 +134,7 @@ class RequestReader:
     @property
     def buffered(self) -> int:
         """Bytes kept of requests that have not begun: while it is large, stop reading."""
-        return self._section.size if self._ended else 0
+        return self._section.size if self.ended else 0
 
     def feed(self, data: bytes) -> list[HttpEvent]:
         """Return the events that `data` completes.
@@ -156,10 +157,10 @@ class RequestReader:
         Raises:
             HttpError: as `feed`, if the bytes kept are no request.
         """
-        assert self._ended, "the request has not ended"
+        assert self.ended, "the request has not ended"
         self.head = None
         self._body = None
-        self._ended = False
+        self.ended = False
         self._skipped = 0
         return self.feed(self._section.take()) if self._section.size else []
 
@@ -171,11 +172,11 @@ class RequestReader:
         """
         if self._failure is not None:
             _raise_again(self._failure)
-        if not self._ended and not self.idle:
+        if not self.ended and not self.idle:
             raise HttpError("the connection ended inside a request")
 
     def _feed(self, data: bytes) -> list[HttpEvent]:
-        if self._ended:
+        if self.ended:
             self._section.hold(data)
             return []
         events: list[HttpEvent] = []
@@ -195,7 +196,7 @@ class RequestReader:
             events.append(Body(body))
         if rest is not None:
             events.append(_END)
-            self._ended = True
+            self.ended = True
             if rest:
                 self._section.hold(rest)
         return events
