@@ -190,6 +190,8 @@ class Run:
                 self._carry(step, now)
             elif not isinstance(step, Preview):
                 self._conclude(step, now)
+        except NotProcessed:  # it takes a new connection, and time
+            self._hand_over()
         except Exception:
             self._fail()
 
@@ -204,16 +206,13 @@ class Run:
                 if reply is None:
                     return step
                 step = self._on_head(reply, now)
-                data = reply.held()
-            else:
-                data = reply.receive_now()
+            elif (data := reply.receive_now()) is not None:
                 self._clocks.heard(now)
-            while data is not None and isinstance(step, Preview):
                 step = self._on_data(data, now)
-                data = reply.held()
+            while isinstance(step, Preview) and (data := reply.held()) is not None:
+                step = self._on_data(data, now)
         except NotProcessed:
-            assert self._next is not None
-            return self._next
+            raise
         except UpstreamError as error:
             return self._exchange.on_failed(error, now)
         return step
@@ -268,6 +267,8 @@ class Run:
             said = self._says(step, now)
         except ClientGone:
             self._outcome, said = "client_gone", False
+        except Exception:
+            self._next, said = self._fault(), False
         if said:
             self._ended = True
             self._keep(self)

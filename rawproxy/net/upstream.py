@@ -56,6 +56,7 @@ H2, HTTP1 = "h2", "http/1.1"
 
 
 _BROKEN = "the upstream's connection broke"
+_STALE = "the upstream closed an idle connection"
 
 
 class Place(NamedTuple):
@@ -105,7 +106,10 @@ class Sent(Protocol):
         ...
 
     def reply_now(self) -> Reply | None:
-        """Do so with what one read gives now; None where more has to come."""
+        """Do so with what one read gives now; None where more has to come.
+
+        After NotProcessed `reply` has to be asked, which raises the same.
+        """
         ...
 
     def release(self, *, ended: bool) -> None:
@@ -152,11 +156,16 @@ class _Http1Link:
         try:
             return await (self._while_sending() if self.conn.pending else self._read_head())
         except BaseException as error:
-            self._give_up(error)
+            self._pool.drop(self)
+            if self._is_stale(error):
+                raise NotProcessed(_STALE) from error
             raise
 
     def reply_now(self) -> "_Http1Reply | None":
-        """Do as `reply`, with what one read gives now; None where the head is not whole with it."""
+        """Do as `reply`, with what one read gives now; None where the head is not whole with it.
+
+        After NotProcessed it is `reply` that has to be asked: it raises the same.
+        """
         try:
             try:
                 data = self.conn.receive_now()
@@ -164,13 +173,13 @@ class _Http1Link:
                 raise UpstreamCut(_BROKEN) from error
             return None if data is None else self._head_in(data)
         except BaseException as error:
-            self._give_up(error)
+            if self._is_stale(error):
+                raise NotProcessed(_STALE) from error
+            self._pool.drop(self)
             raise
 
-    def _give_up(self, why: BaseException) -> None:
-        self._pool.drop(self)
-        if isinstance(why, UpstreamCut) and self.used and not self.reader.started:
-            raise NotProcessed("the upstream closed an idle connection") from why
+    def _is_stale(self, why: BaseException) -> bool:
+        return isinstance(why, UpstreamCut) and self.used and not self.reader.started
 
     async def _while_sending(self) -> "_Http1Reply":
         """Read the head; some upstreams answer before they have read it all, and then read no more."""

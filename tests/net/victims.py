@@ -400,6 +400,10 @@ SCENARIOS = {
         # A request that was cut short for no reason of the connection's: the clock finds out.
         stream={"first_event_seconds": 0.5},
     ),
+    "much, pooled": Scenario(
+        asks(CHAT, stream=False, **MUCH), {"up": says_whole(BLOCKING[CHAT])}, fresh=False,
+        stream={"first_event_seconds": 0.5},
+    ),
     "in pieces": Scenario(comes_in_pieces, {"up": in_pieces(CHAT)}),
     "reads late": Scenario(reads_late, {"up": LONG}),
     "late, passed": Scenario(late_call(CHAT), {"up": in_pieces(CHAT)}),
@@ -407,6 +411,10 @@ SCENARIOS = {
     "late, translated": Scenario(late_call(CHAT), {"up": in_pieces(MESSAGES)}, MESSAGES),
     "late, translated, blocking": Scenario(
         late_call(MESSAGES, stream=False), {"up": says_whole(BLOCKING[CHAT])}
+    ),
+    "late, pooled": Scenario(late_call(CHAT), {"up": in_pieces(CHAT)}, fresh=False),
+    "late, pooled, blocking": Scenario(
+        late_call(CHAT, stream=False), {"up": says_whole(BLOCKING[CHAT])}, fresh=False
     ),
     "late, at once": Scenario(late_call(MESSAGES), {"up": says_whole(AT_ONCE)}),
     "late, no words": Scenario(

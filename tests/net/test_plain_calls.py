@@ -1,0 +1,272 @@
+"""Exchanges that are made of plain calls: when no task is woken for them, and what is handed to one.
+
+`eager.py` has the tests of all other files go this way.
+"""
+
+import json
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from rawproxy.gateway.exchange import Exchange
+from rawproxy.net.downstream import PIPELINED_BYTES
+from tests.net.fakes import LAST_CHUNK, Client, Seen, chunk, head, whole
+from tests.net.world import (
+    CHAT,
+    MESSAGES,
+    PATH,
+    World,
+    call,
+    delta,
+    end,
+    error_body,
+    is_whole,
+    preamble,
+    reply_body,
+    stop,
+    text,
+    world,
+)
+
+BLOCKING = call(CHAT, stream=False)
+
+
+class Woken(trio.abc.Instrument):
+    """Counts how often a connection's task was woken."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def task_scheduled(self, task: trio.lowlevel.Task) -> None:
+        self.times += task.name.endswith("Connections._run")
+
+
+async def answers(seen: Seen, wire: trio.SocketStream) -> None:
+    """Say `fine`, or what the model's name asks for."""
+    if b"refuse" in seen.body:
+        await wire.send_all(whole(400, error_body(CHAT, "invalid_request_error", "no")))
+    elif json.loads(seen.body).get("stream"):
+        await wire.send_all(head() + chunk(preamble(CHAT)))
+        await trio.testing.wait_all_tasks_blocked()
+        await wire.send_all(chunk(delta(CHAT, "fine")))
+        await trio.testing.wait_all_tasks_blocked()
+        await wire.send_all(chunk(stop(CHAT) + end(CHAT)) + LAST_CHUNK)
+    else:
+        await wire.send_all(whole(200, reply_body(CHAT, "fine")))
+
+
+async def warm(here: World, link: Client) -> None:
+    """Have a connection to the upstream stand, and the client's known."""
+    await link.send("POST", PATH[CHAT], BLOCKING)
+    assert (await link.response()).status == 200
+    await here.kept()
+    await trio.testing.wait_all_tasks_blocked()
+
+
+@pytest.mark.parametrize("client", [CHAT, MESSAGES])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_no_task_is_woken(client: str, stream: bool) -> None:
+    async with world(answers, CHAT) as here:
+        link = await Client.connect(here.url)
+        await warm(here, link)
+        woken = Woken()
+        trio.lowlevel.add_instrument(woken)
+        for _ in range(3):
+            await link.send("POST", PATH[client], call(client, stream=stream))
+            got = await link.response()
+            assert got.clean
+            assert text(client, got.body) == "fine" if stream else b'"fine"' in got.body
+            assert not stream or is_whole(client, got.body)
+        trio.lowlevel.remove_instrument(woken)
+        assert woken.times == 0
+        assert [record.outcome for record in here.records] == ["ok"] * 4
+        assert here.running == 0
+        assert here.upstreams["up"].accepted == 1
+        assert here.proxy._room.taken == 0
+        await link.aclose()
+
+
+async def test_a_refusal_wakes_none_either() -> None:
+    async with world(answers, CHAT) as here:
+        link = await Client.connect(here.url)
+        await warm(here, link)
+        woken = Woken()
+        trio.lowlevel.add_instrument(woken)
+        await link.send("POST", PATH[CHAT], call(CHAT, stream=False, user="refuse"))
+        assert (await link.response()).status == 400
+        trio.lowlevel.remove_instrument(woken)
+        assert woken.times == 0
+        assert here.records[1].outcome == "refused"
+        await link.aclose()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("where", ["start", "on_head", "on_data", "on_end", "_commit", "_finish"])
+async def test_a_fault_of_ours_costs_one_exchange(
+    where: str, stream: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if where == "_finish" and not stream:
+        pytest.skip("nothing is finished that was sent whole")
+    real = getattr(Exchange, where)
+    planted = False
+
+    def fails(self: Exchange, *rest: object, **more: object) -> object:
+        nonlocal planted
+        if self.ask.model == "planted" or b"planted" in self.ask.body:
+            planted = True
+            raise RuntimeError("planted")
+        return real(self, *rest, **more)
+
+    async with world(answers, CHAT) as here:
+        link = await Client.connect(here.url)
+        await warm(here, link)
+        monkeypatch.setattr(Exchange, where, fails)
+        await link.send("POST", PATH[CHAT], call(CHAT, stream=stream, model="planted"))
+        got = await link.response()
+        await here.kept(2)
+        assert planted
+        assert here.records[1].outcome == "internal"
+        begun = stream and where in ("on_end", "_finish")
+        assert got.status == (200 if begun else 500)
+        assert begun or b"internal error" in got.body
+        assert here.running == 0
+        assert here.held == 0
+        await link.aclose()
+        other = await Client.connect(here.url)
+        await other.send("POST", PATH[CHAT], BLOCKING)
+        assert (await other.response()).status == 200
+        await other.aclose()
+    assert [record.message[:8] for record in caplog.records if record.exc_info] == ["exchange"]
+
+
+@pytest.mark.parametrize("size", [100, PIPELINED_BYTES])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_a_client_sends_ahead_is_served_next(size: int, stream: bool) -> None:
+    """So much of it that it is not all read at first, too; and nothing of the reply is lost to that."""
+    asked, go_on = trio.Event(), trio.Event()
+
+    async def script(seen: Seen, wire: trio.SocketStream) -> None:
+        if b"slowly" not in seen.body:
+            await answers(seen, wire)
+            return
+        if stream:
+            await wire.send_all(head() + chunk(preamble(CHAT) + delta(CHAT, "one ")))
+        asked.set()
+        await go_on.wait()
+        if stream:
+            await wire.send_all(chunk(delta(CHAT, "two") + stop(CHAT) + end(CHAT)) + LAST_CHUNK)
+        else:
+            await wire.send_all(whole(200, reply_body(CHAT, "one two")))
+
+    async with world(script, CHAT) as here:
+        link = await Client.connect(here.url)
+        await warm(here, link)
+        await link.send("POST", PATH[CHAT], call(CHAT, stream=stream, user="slowly"))
+        await asked.wait()
+        body = call(CHAT, stream=False, user="x" * size)
+        ahead = b"POST %s HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n%b"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(link.stream.send_all, ahead % (PATH[CHAT].encode(), len(body), body))
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            go_on.set()
+            got = await link.response()
+        assert text(CHAT, got.body) == "one two" if stream else b'"one two"' in got.body
+        await here.kept(3)
+        assert here.upstreams["up"].seen[2].body == body
+        assert [record.outcome for record in here.records] == ["ok"] * 3
+        await link.aclose()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_client_that_leaves_ends_it(stream: bool) -> None:
+    left = trio.Event()
+
+    async def script(seen: Seen, wire: trio.SocketStream) -> None:
+        if b"slowly" not in seen.body:
+            await answers(seen, wire)
+            return
+        if stream:
+            await wire.send_all(head() + chunk(preamble(CHAT) + delta(CHAT, "one ")))
+        await trio.testing.wait_all_tasks_blocked()
+        await link.aclose()
+        assert await wire.receive_some(1) == b""
+        left.set()
+
+    async with world(script, CHAT) as here:
+        link = await Client.connect(here.url)
+        await warm(here, link)
+        await link.send("POST", PATH[CHAT], call(CHAT, stream=stream, user="slowly"))
+        await left.wait()
+        await here.kept(2)
+        assert here.records[1].outcome == "client_gone"
+        assert (here.running, here.held) == (0, 0)
+
+
+@pytest.mark.parametrize("over", [-1, 0, 1])
+async def test_requests_per_connection(over: int) -> None:
+    """The third one is the last, and says so."""
+    async with world(answers, CHAT, limits={"requests_per_connection": 3}) as here:
+        link = await Client.connect(here.url)
+        closes = ""
+        for _ in range(3 + min(over, 0)):
+            await link.send("POST", PATH[CHAT], BLOCKING)
+            closes = (await link.response()).fields.get("connection", "")
+        assert closes == ("close" if over >= 0 else "")
+        if over >= 0:
+            assert await link.stream.receive_some(1) == b""
+        await link.aclose()
+
+
+async def test_an_idle_connection_is_closed_after_its_last_reply(
+    autojump_clock: MockClock,
+) -> None:
+    """And not while one is under way, however long that takes."""
+
+    async def script(seen: Seen, wire: trio.SocketStream) -> None:
+        if b"slowly" in seen.body:
+            await trio.sleep(70)
+        await wire.send_all(whole(200, reply_body(CHAT, "fine")))
+
+    async with world(script, CHAT, limits={"idle_seconds": 20}) as here:
+        link = await Client.connect(here.url)
+        await warm(here, link)
+        await trio.sleep(15)
+        await link.send("POST", PATH[CHAT], call(CHAT, stream=False, user="slowly"))
+        assert (await link.response()).status == 200
+        before = trio.current_time()
+        assert await link.stream.receive_some(1) == b""
+        assert 20 <= trio.current_time() - before < 21
+        await link.aclose()
+
+
+async def test_a_stale_connection_is_replaced() -> None:
+    """And all others that stand may be as stale: none of them is tried."""
+    at_once = trio.Event()
+    count = 0
+
+    async def script(seen: Seen, wire: trio.SocketStream) -> None:
+        nonlocal count
+        count += 1
+        if count <= 2:
+            if count == 2:
+                at_once.set()
+            await at_once.wait()
+            await wire.send_all(whole(200, reply_body(CHAT, "fine")))
+        elif count == 3:  # it came in the moment in which we closed
+            await trio.aclose_forcefully(wire)
+        else:
+            await wire.send_all(whole(200, reply_body(CHAT, "anew")))
+
+    async with world(script, CHAT) as here:
+        links = [await Client.connect(here.url) for _ in range(2)]
+        for link in links:
+            await link.send("POST", PATH[CHAT], BLOCKING)
+        for link in links:
+            assert (await link.response()).status == 200
+        await here.kept(2)
+        await links[0].send("POST", PATH[CHAT], BLOCKING)
+        assert b'"anew"' in (await links[0].response()).body
+        assert here.upstreams["up"].accepted == 3
+        for link in links:
+            await link.aclose()
