@@ -14,7 +14,6 @@ from typing import assert_never
 
 import outcome
 import trio
-from msgspec.structs import replace
 
 from rawproxy.errors import UpstreamError, UpstreamStall
 from rawproxy.gateway.exchange import (
@@ -169,8 +168,8 @@ class Run:
             return
         self._done, self._wake, self._attempting = None, None, False
         if self._flow is not None:
-            assert isinstance(self._follows, Commit)
-            self._follows = replace(self._follows, parts=self._flow.stop())
+            if (parts := self._flow.stop()) and isinstance(step := self._follows, Commit):
+                self._follows = Commit(step.status, step.fields, parts, step.pipe)
             self._flow = None
         elif self._sent is not None:
             self._sent.conn.leave()
@@ -223,7 +222,7 @@ class Run:
         assert reply is not None
         assert step.pipe is not None
         response.begin_now(step.status, step.fields, step.parts)
-        self._follows = replace(step, parts=[])
+        self._follows = Commit(step.status, step.fields, [], step.pipe)
         if not response.flushed:
             self._hand_over()
             return
