@@ -3,6 +3,7 @@
 `eager.py` has the tests of all other files go this way.
 """
 
+import itertools
 import json
 
 import pytest
@@ -30,6 +31,15 @@ from tests.net.world import (
 )
 
 BLOCKING = call(CHAT, stream=False)
+
+PLACES = ["start", "on_head", "on_data", "on_end", "_commit"]
+FAULTS = [*itertools.product(PLACES, [False, True]), ("_finish", True)]
+
+
+@pytest.fixture(autouse=True)
+def with_the_pump(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the pump that calls."""
+    monkeypatch.setenv("RAWPROXY_PUMP", "on")
 
 
 class Woken(trio.abc.Instrument):
@@ -101,13 +111,10 @@ async def test_a_refusal_wakes_none_either() -> None:
         await link.aclose()
 
 
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("where", ["start", "on_head", "on_data", "on_end", "_commit", "_finish"])
+@pytest.mark.parametrize(("where", "stream"), FAULTS)
 async def test_a_fault_of_ours_costs_one_exchange(
     where: str, stream: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    if where == "_finish" and not stream:
-        pytest.skip("nothing is finished that was sent whole")
     real = getattr(Exchange, where)
     planted = False
 
