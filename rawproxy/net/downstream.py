@@ -9,7 +9,6 @@ from collections.abc import Callable
 import trio
 
 from rawproxy.errors import HttpError
-from rawproxy.gateway.room import Share
 from rawproxy.net.body import collect
 from rawproxy.net.conn import Conn
 from rawproxy.net.response import Begun, ClientGone, Request, Response, Serving
@@ -155,7 +154,7 @@ class Downstream:
         self._seen: object = None  # what the handler made of the last head
         self._begun: Begun | None = None  # a request that plain calls have begun to serve
         self._woken = False  # by one
-        self._share = serving.room.share()
+        self._share = serving.room.share()  # of the request that is read or served
         self._lingers = False  # the last word was ours: the client may still be sending
 
     async def serve(self) -> None:
@@ -188,12 +187,12 @@ class Downstream:
 
     async def _one(self) -> bool:
         """Serve one request, and those before and after it that no task is needed for; return whether another may follow."""
-        with self._serving.room.share() as self._share:
+        with self._share:
             goes_on = False
             try:
                 if self._reader.ended:
                     self._events = self._events or self._reader.next()
-                request = await self._request(self._share)
+                request = await self._request()
                 if request is not None and self._begin(request):
                     request, goes_on = None, await self._wait()
             except HttpError as error:
@@ -319,7 +318,7 @@ class Downstream:
 
     # -- reading
 
-    async def _request(self, share: Share) -> Request | None:
+    async def _request(self) -> Request | None:
         """Return the next request; None when the client has no more, or plain calls have begun with it."""
         if self._reader.idle and not self._events and not await self._first_bytes():
             return None
@@ -331,11 +330,11 @@ class Downstream:
         assert isinstance(head, RequestHead)
         if self._ended():  # it came with its body
             body = self._taken()
-            share.take(len(body))
+            self._share.take(len(body))
         else:
             if self._reader.wants_continue:
                 await self.conn.send(CONTINUE)
-            body = await collect(self._piece, self._limits, share)
+            body = await collect(self._piece, self._limits, self._share)
         self._events = []
         return Request(head, body, self.conn.peer, self._seen if self._reader.repeated else None)
 

@@ -122,6 +122,11 @@ class Run:
         finally:
             self._keep(self)
 
+    @property
+    def id(self) -> str:
+        """The exchange's id."""
+        return self._exchange.ask.id
+
     def record(self) -> Record:
         """Return the exchange's record; the exchange is over, or was ended from outside."""
         outcome = "client_gone" if self._response.gone else self._outcome
@@ -308,7 +313,7 @@ class Run:
 
     def _fault(self) -> Step | None:
         """Learn of a bug of ours, the current exception: it costs this exchange, and no other one."""
-        _log.exception("exchange %s", self._exchange.ask.id)
+        _log.exception("exchange %s", self.id)
         try:
             return self._exchange.on_crash()
         except Exception:
@@ -521,9 +526,7 @@ class Run:
         if self._attempting:
             self._interrupt(DRAINED)
         elif self._scope is None and isinstance(self._next, Attempt):  # no task has it yet
-            self._late = DRAINED
-            self._next = self._on_late()
-            self._let_go()
+            self._cut(DRAINED)
         else:
             self._end("failed")
 
@@ -539,13 +542,18 @@ class Run:
 
     def _interrupt(self, why: Due | str) -> None:
         if self._attempting and self._late is None:
-            self._late = why
-            if self._scope is not None:
+            if self._scope is None:
+                self._cut(why)
+            else:
+                self._late = why
                 self._scope.cancel()
-            else:  # plain calls go on with it
-                self._hand_over()
-                self._next = self._on_late()
-                self._let_go()
+
+    def _cut(self, why: Due | str) -> None:
+        """End an attempt that no task has: plain calls go on with it, or did until now."""
+        self._late = why
+        self._hand_over()
+        self._next = self._on_late()
+        self._let_go()
 
     def _keepalive(self, now: float) -> None:
         step = self._exchange.on_quiet(now)

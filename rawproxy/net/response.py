@@ -258,11 +258,11 @@ Refuse = Callable[[HttpError, RequestHead, Response], Awaitable[None]]
 class Begun(Protocol):
     """A request that is served by plain calls as long as nothing has to be waited for."""
 
-    def begin(self, ended: Callable[[], None], wake: Callable[[], None]) -> bool:
+    def begin(self, done: Callable[[], None], wake: Callable[[], None]) -> bool:
         """Begin; return whether plain calls go on with it: False, and `run` has to.
 
         Args:
-            ended: is called when it is over, and no task was needed.
+            done: is called when it is over, and no task was needed.
             wake: is called when `run` has to go on.
         """
         ...

@@ -157,7 +157,7 @@ class Server:
         try:
             self._keep(run.record())
         except Exception:  # the reply has gone out, and another may follow
-            _log.exception("the record of an exchange is lost")
+            _log.exception("the record of exchange %s is lost", run.id)
 
     @staticmethod
     async def refuse(error: HttpError, head: RequestHead, response: Response) -> None:

@@ -33,16 +33,16 @@ def begin(self: Upstreams, attempt: Attempt, clocks: Clocks) -> Sent | None:
     global _begun
     place = self._place(attempt.candidate.upstream)
     new = place.scheme == "http" and not place.http2 and not self._idle.get(place)
-    sent: Sent | None = connect(self, place) if new else None
-    if isinstance(
-        sent, _Http1Link
-    ):  # not by way of the pool: it was never used, so nothing is sent twice
-        clocks.waiting(trio.current_time())
-        sent.begin(_head_of(attempt), attempt.body)
-    else:
+    link = connect(self, place) if new else None
+    if link is None:
         sent = _begin(self, attempt, clocks)
-    _begun += sent is not None
-    return sent
+        _begun += sent is not None
+        return sent
+    # Not by way of the pool: it was never used, so nothing is sent twice.
+    clocks.waiting(trio.current_time())
+    link.begin(_head_of(attempt), attempt.body)
+    _begun += 1
+    return link
 
 
 def connect(pool: Upstreams, place: Place) -> _Http1Link | None:

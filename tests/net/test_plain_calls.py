@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from rawproxy.gateway.exchange import Exchange
 from rawproxy.net.downstream import PIPELINED_BYTES
-from tests.net.fakes import LAST_CHUNK, Client, Seen, chunk, head, whole
+from tests.net.fakes import LAST_CHUNK, Client, Script, Seen, chunk, head, whole
 from tests.net.world import (
     CHAT,
     MESSAGES,
@@ -53,7 +53,7 @@ class Woken(trio.abc.Instrument):
 
 
 async def answers(seen: Seen, wire: trio.SocketStream) -> None:
-    """Say `fine`, or what the model's name asks for."""
+    """Say `fine`, whole or as a stream; refuse where the body says so."""
     if b"refuse" in seen.body:
         await wire.send_all(whole(400, error_body(CHAT, "invalid_request_error", "no")))
     elif json.loads(seen.body).get("stream"):
@@ -64,6 +64,20 @@ async def answers(seen: Seen, wire: trio.SocketStream) -> None:
         await wire.send_all(chunk(stop(CHAT) + end(CHAT)) + LAST_CHUNK)
     else:
         await wire.send_all(whole(200, reply_body(CHAT, "fine")))
+
+
+def slowly(goes_on: Script, *, stream: bool) -> Script:
+    """A script that `answers`; but a call that says `slowly` gets the beginning of a stream at most, and then `goes_on`."""
+
+    async def script(seen: Seen, wire: trio.SocketStream) -> None:
+        if b"slowly" not in seen.body:
+            await answers(seen, wire)
+            return
+        if stream:
+            await wire.send_all(head() + chunk(preamble(CHAT) + delta(CHAT, "one ")))
+        await goes_on(seen, wire)
+
+    return script
 
 
 async def warm(here: World, link: Client) -> None:
@@ -153,12 +167,7 @@ async def test_what_a_client_sends_ahead_is_served_next(size: int, stream: bool)
     """So much of it that it is not all read at first, too; and nothing of the reply is lost to that."""
     asked, go_on = trio.Event(), trio.Event()
 
-    async def script(seen: Seen, wire: trio.SocketStream) -> None:
-        if b"slowly" not in seen.body:
-            await answers(seen, wire)
-            return
-        if stream:
-            await wire.send_all(head() + chunk(preamble(CHAT) + delta(CHAT, "one ")))
+    async def goes_on(seen: Seen, wire: trio.SocketStream) -> None:
         asked.set()
         await go_on.wait()
         if stream:
@@ -166,7 +175,7 @@ async def test_what_a_client_sends_ahead_is_served_next(size: int, stream: bool)
         else:
             await wire.send_all(whole(200, reply_body(CHAT, "one two")))
 
-    async with world(script, CHAT) as here:
+    async with world(slowly(goes_on, stream=stream), CHAT) as here:
         link = await Client.connect(here.url)
         await warm(here, link)
         await link.send("POST", PATH[CHAT], call(CHAT, stream=stream, user="slowly"))
@@ -189,18 +198,13 @@ async def test_what_a_client_sends_ahead_is_served_next(size: int, stream: bool)
 async def test_a_client_that_leaves_ends_it(stream: bool) -> None:
     left = trio.Event()
 
-    async def script(seen: Seen, wire: trio.SocketStream) -> None:
-        if b"slowly" not in seen.body:
-            await answers(seen, wire)
-            return
-        if stream:
-            await wire.send_all(head() + chunk(preamble(CHAT) + delta(CHAT, "one ")))
+    async def goes_on(seen: Seen, wire: trio.SocketStream) -> None:
         await trio.testing.wait_all_tasks_blocked()
         await link.aclose()
         assert await wire.receive_some(1) == b""
         left.set()
 
-    async with world(script, CHAT) as here:
+    async with world(slowly(goes_on, stream=stream), CHAT) as here:
         link = await Client.connect(here.url)
         await warm(here, link)
         await link.send("POST", PATH[CHAT], call(CHAT, stream=stream, user="slowly"))
