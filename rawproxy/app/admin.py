@@ -11,11 +11,11 @@ from rawproxy.errors import ClientError
 from rawproxy.gateway.access import Doors
 from rawproxy.gateway.limits import Limits
 from rawproxy.gateway.room import Room
-from rawproxy.net.conn import Conn
-from rawproxy.net.listen import Connections, Listening
+from rawproxy.net.connections import Connections
+from rawproxy.net.listen import Listening
 from rawproxy.net.response import Request, Response
 from rawproxy.net.server import Server
-from rawproxy.net.welcome import AnyDownstream, Entrance, Serving, Why, welcome
+from rawproxy.net.welcome import Entrance, Serving, Why
 
 __all__ = ["Admin", "admin_listening"]
 
@@ -81,8 +81,7 @@ def admin_listening(
     """Return what accepts for `admin`; its connections and bodies do not count as clients'."""
     room = Room(BODIES_BYTES)
 
-    async def greet(conn: Conn) -> AnyDownstream:
-        serving = Serving(limits(), admin.handle, Server.refuse, room)
-        return await welcome(conn, Entrance(seconds=serving.limits.handshake_seconds), serving)
+    def terms() -> tuple[Entrance, Serving]:
+        return Entrance(), Serving(limits(), admin.handle, Server.refuse, room)
 
-    return Listening(Connections(CONNECTIONS, refused), lambda _: greet, nursery)
+    return Listening(Connections(CONNECTIONS, refused), lambda _: terms, nursery)

@@ -40,14 +40,14 @@ from rawproxy.app.sockets import Listener, Sockets, is_local, url_of
 from rawproxy.errors import ConfigError
 from rawproxy.gateway.record import Record
 from rawproxy.gateway.room import Room
-from rawproxy.net.conn import Conn
+from rawproxy.net.connections import Connections, Terms
 from rawproxy.net.drive import Sweeper
-from rawproxy.net.listen import Connections, Greet, Listening
+from rawproxy.net.listen import Listening
 from rawproxy.net.pump import Pump
 from rawproxy.net.response import Begun, Request, Response
 from rawproxy.net.server import Server
 from rawproxy.net.upstream import Upstreams
-from rawproxy.net.welcome import AnyDownstream, Serving, welcome
+from rawproxy.net.welcome import Entrance, Serving
 
 if TYPE_CHECKING:
     from rawproxy.app.workers import Supervisor
@@ -126,13 +126,14 @@ class Proxy:
     async def start(self, nursery: trio.Nursery) -> None:
         """Start what runs beside the listeners in `nursery`."""
         self._nursery = nursery
-        self._listening = Listening(self._connections, self._greeting, nursery, self._pump)
+        self._listening = Listening(self._connections, self._terms, nursery, self._pump)
         admin = Admin(self._text, self._not_ready, lambda: self._doors[True])
         self._admin_listening = admin_listening(
             admin, lambda: self.config.server.limits, self.metrics.refused, nursery
         )
         nursery.start_soon(self._sweeper.sweep)
         nursery.start_soon(self._pump.run)
+        nursery.start_soon(self._connections.run)
         nursery.start_soon(self._records.run)
         await nursery.start(self._server.upstreams.run)
         self._start_fetching()
@@ -247,8 +248,8 @@ class Proxy:
     async def _handle(self, request: Request, response: Response, *, guarded: bool) -> None:
         await self._server.handle(request, response, self._doors[guarded])
 
-    def _greeting(self, listener: socket.socket) -> Greet:
-        """Return what greets the connections of `listener`, by the configuration of their time."""
+    def _terms(self, listener: socket.socket) -> Terms:
+        """Return the terms of the connections of `listener`, by the configuration of their time."""
         inside = listener.family == socket.AF_UNIX
         guarded = not inside and is_local(listener)
         handler = partial(self._handle, guarded=guarded)
@@ -256,12 +257,12 @@ class Proxy:
         def beginner(request: Request, response: Response) -> Begun | None:
             return self._server.beginner(request, response, self._doors[guarded])
 
-        async def greet(conn: Conn) -> AnyDownstream:
+        def terms() -> tuple[Entrance, Serving]:
             limits = self.config.server.limits
             serving = Serving(limits, handler, self._server.refuse, self._room, beginner)
-            return await welcome(conn, self._unix_entrance if inside else self._entrance, serving)
+            return self._unix_entrance if inside else self._entrance, serving
 
-        return greet
+        return terms
 
     def _not_ready(self) -> str:
         return "draining" if self.draining else ""

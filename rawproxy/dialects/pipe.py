@@ -74,68 +74,11 @@ class Pipe(Protocol):
         ...
 
 
-class _Watcher:
-    """Cuts a passed stream into frames and notes what the reader makes of them.
+class PassPipe:
+    """Both ends speak one dialect: whole frames go through, an unfinished one waits.
 
     Every frame is read until output was seen, later only those that the dialect marks. Of a frame
     that is too long nothing is read: it goes through in pieces.
-    """
-
-    __slots__ = ("_framing", "_marks", "_native", "_reader", "_splitter", "_tally")
-
-    def __init__(self, dialect: Dialect, framing: Framing, tally: Tally, frame_bytes: int) -> None:
-        self._marks = dialect.MARKS
-        self._reader = dialect.stream_reader(_GLIMPSE)
-        self._framing = framing
-        self._native = framing is dialect.FRAMING
-        self._splitter = framing.splitter(frame_bytes)
-        self._tally = tally
-
-    @property
-    def mid_frame(self) -> bool:
-        """Whether part of an unfinished frame has been handed out."""
-        return self._splitter.mid_frame
-
-    def feed(self, data: bytes) -> list[Frame]:
-        try:
-            frames = self._splitter.feed(data)
-        except WireError:  # too long, or broken: pieces of it go through
-            self._tally.unknown += 1
-            frames = self._splitter.skip()
-        for frame in frames:
-            if not frame.whole:
-                continue
-            seen = frame.raw if self._native else frame.data
-            if not self._tally.bearing or self._marks.search(seen):
-                self._note(frame)
-            else:
-                self._tally.deltas += 1
-        return frames
-
-    def close(self) -> Frame | None:
-        """Return the unfinished last frame if it lacks only what ends it, and says the end."""
-        left = self._splitter.close()
-        tail = self._framing.read_tail(left) if left else None
-        if tail is None:
-            return None
-        before = self._ends()
-        self._note(tail)
-        return tail if self._ends() != before else None
-
-    def _ends(self) -> tuple[bool, bool, bool]:
-        return self._tally.whole, self._tally.ended, self._tally.failure is not None
-
-    def _note(self, frame: Frame) -> None:
-        if not frame.has_data:
-            return
-        try:
-            self._tally.note(self._reader.read(frame))
-        except UpstreamNonsense:
-            self._tally.unknown += 1
-
-
-class PassPipe:
-    """Both ends speak one dialect: whole frames go through, an unfinished one waits.
 
     Args:
         dialect: the one both speak.
@@ -148,7 +91,8 @@ class PassPipe:
     """
 
     __slots__ = (
-        "_begun", "_edit", "_end", "_framing", "_native", "_reframe", "_watcher", "_writer", "tally",
+        "_begun", "_edit", "_end", "_framing", "_marks", "_native", "_reader", "_reframe",
+        "_splitter", "_writer", "tally",
     )  # fmt: skip
 
     def __init__(
@@ -167,7 +111,9 @@ class PassPipe:
         self._framing = framing or self._native
         self._reframe = reframe
         self.tally = Tally(choices)
-        self._watcher = _Watcher(dialect, self._framing, self.tally, frame_bytes)
+        self._marks = dialect.MARKS
+        self._reader = dialect.stream_reader(_GLIMPSE)
+        self._splitter = self._framing.splitter(frame_bytes)
         self._writer = writer
         self._end = dialect.STREAM_END
         self._begun = False
@@ -181,7 +127,20 @@ class PassPipe:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the frames that `data` completes."""
-        frames = self._watcher.feed(data)
+        tally = self.tally
+        try:
+            frames = self._splitter.feed(data)
+        except WireError:  # too long, or broken: pieces of it go through
+            tally.unknown += 1
+            frames = self._splitter.skip()
+        for frame in frames:
+            if not frame.whole:
+                continue
+            seen = frame.raw if self._framing is self._native else frame.data
+            if not tally.bearing or self._marks.search(seen):
+                self._note(frame)
+            else:
+                tally.deltas += 1
         if frames and not self._begun:
             self._begun = True
             self._writer.joined()
@@ -193,9 +152,10 @@ class PassPipe:
 
     def close(self) -> list[bytes]:
         """Return what the upstream left out: what ends the last frame, the terminator."""
-        tail = self._watcher.close()
+        left = self._splitter.close()
+        tail = self._framing.read_tail(left) if left else None
         parts = self._mended()
-        if tail is not None:
+        if tail is not None and self._ends_with(tail):
             raw = tail.raw + self._framing.mend(tail.raw)
             parts = [self._edited(PlainFrame(raw, tail.name, tail.data, has_data=True))]
         if self.tally.failure is None and not self.tally.ended:
@@ -227,6 +187,23 @@ class PassPipe:
         over = self._torn or self.tally.ended or self.tally.failure is not None
         return b"" if over else self._writer.keepalive()
 
+    def _note(self, frame: Frame) -> None:
+        if not frame.has_data:
+            return
+        try:
+            self.tally.note(self._reader.read(frame))
+        except UpstreamNonsense:
+            self.tally.unknown += 1
+
+    def _ends_with(self, tail: Frame) -> bool:
+        """Return whether a last frame that lacks only what ends it says the end; it is noted."""
+        before = self._ends()
+        self._note(tail)
+        return self._ends() != before
+
+    def _ends(self) -> tuple[bool, bool, bool]:
+        return self.tally.whole, self.tally.ended, self.tally.failure is not None
+
     def _edited(self, frame: Frame) -> bytes:
         if not frame.whole:
             return frame.raw if self._reframe is None else b""
@@ -242,7 +219,7 @@ class PassPipe:
     @property
     def _torn(self) -> bool:
         """Whether pieces of an unfinished frame went out; none do where frames are reframed."""
-        return self._watcher.mid_frame and self._reframe is None
+        return self._splitter.mid_frame and self._reframe is None
 
     def _mended(self) -> list[bytes]:
         """Return what ends a frame of which only pieces went out."""

@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
+import outcome
 import trio
 
 from rawproxy.errors import WireError
@@ -175,6 +176,16 @@ class Conn:
             raise trio.TooSlowError
         return data
 
+    def receive_later(
+        self,
+        until: float,
+        look: Callable[[], bytes | None],
+        over: Callable[[outcome.Outcome[bytes]], None],
+    ) -> None:
+        """Do as `receive` where it has to wait, and the pump looks; call `over` with what comes of it."""
+        assert self._pump is not None
+        self._pump.receive_later(self._fd, look, until, over)
+
     def hurry(self, until: float) -> None:
         """Let the `receive` that waits do so until then; where none does, nothing happens."""
         if (pump := self._pump) is not None and pump.moves:
@@ -232,7 +243,8 @@ class Conn:
             finally:
                 # Not waited for: another task may be writing. What the kernel does not take now goes
                 # with the next write, and TLS bounds what a peer can ask for.
-                self._push(tls.take())
+                if not self._left(joined(self._pending, tls.take())):
+                    self._flush_now()
         except WireError as error:
             raise ConnectionAbortedError(errno.ECONNABORTED, str(error)) from error
         return plain or (b"" if tls.ended else None)
@@ -252,16 +264,21 @@ class Conn:
                 data = self._tls.send([data])
             except WireError as error:
                 raise ConnectionAbortedError(errno.ECONNABORTED, str(error)) from error
-        return self._push(data)
+        waits: bytes | memoryview = joined(self._pending, data) if self.pending else data
+        if not waits:
+            return True
+        try:
+            sent = self._sock.send(waits)
+        except BlockingIOError:
+            sent = 0
+        if sent == len(waits) and not self.pending:
+            return True
+        return self._left(waits, sent)
 
     async def flush_some(self) -> bool:
         """Wait until the kernel takes more, and give it that; False when some still waits."""
         await trio.lowlevel.wait_writable(self._sock)
-        try:
-            sent = self._sock.send(self._pending)
-        except BlockingIOError:
-            return False
-        return self._left(self._pending, sent)
+        return self._flush_now()
 
     async def send(self, data: bytes) -> None:
         """Hand all of `data` to the kernel."""
@@ -338,18 +355,13 @@ class Conn:
             with contextlib.suppress(OSError):
                 self._sock.send(self._tls.close())
 
-    def _push(self, data: bytes | memoryview) -> bool:
-        if self.pending:
-            data = joined(self._pending, data)
-        if not data:
-            return True
+    def _flush_now(self) -> bool:
+        """Give the kernel what waits, as far as it takes it now; False when some still waits."""
         try:
-            sent = self._sock.send(data)
+            sent = self._sock.send(self._pending)
         except BlockingIOError:
-            sent = 0
-        if sent == len(data) and not self.pending:
-            return True
-        return self._left(data, sent)
+            return False
+        return self._left(self._pending, sent)
 
     def _left(self, data: bytes | memoryview, sent: int = 0) -> bool:
         """Keep what the kernel did not take; return whether that is nothing."""

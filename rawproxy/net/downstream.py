@@ -6,6 +6,7 @@ Layer: net. HTTP/1.1, one request at a time; requests that were pipelined wait t
 import math
 from collections.abc import Callable
 
+import outcome
 import trio
 
 from rawproxy.errors import HttpError
@@ -57,10 +58,11 @@ class Http1Response(Response):
         keep_alive: bool,
         write_seconds: float,
     ) -> None:
-        super().__init__(conn, head, keep_alive=keep_alive, write_seconds=write_seconds)
+        self._chunks = head.version == b"1.1"
+        framed = write_chunk if self._chunks else b"".join
+        super().__init__(conn, framed, head, keep_alive=keep_alive, write_seconds=write_seconds)
         self._conn = conn
         self._reader = reader
-        self._chunks = head.version == b"1.1"
         self._looks = False  # what comes is read; not once that is too much
         self._left: Callable[[], None] | None = None  # to be called as long as it is watched
 
@@ -73,9 +75,6 @@ class Http1Response(Response):
         else:
             self.keep_alive = False
         return write_response_head(status, self._with_connection(fields))
-
-    def _framed(self, parts: list[bytes]) -> bytes:
-        return write_chunk(parts) if self._chunks else b"".join(parts)
 
     def _last(self, parts: list[bytes]) -> bytes:
         return self._framed(parts) + (LAST_CHUNK if self._chunks else b"")
@@ -154,6 +153,8 @@ class Downstream:
         self._seen: object = None  # what the handler made of the last head
         self._begun: Begun | None = None  # a request that plain calls have begun to serve
         self._woken = False  # by one
+        self._over: Callable[[bool], None] | None = None  # as long as there is no task
+        self._result: outcome.Outcome[bytes] | None = None  # of the wait before there was one
         self._share = serving.room.share()  # of the request that is read or served
         self._lingers = False  # the last word was ours: the client may still be sending
 
@@ -172,6 +173,31 @@ class Downstream:
         finally:
             self.conn.close()
 
+    def start(self, data: bytes, over: Callable[[bool], None]) -> None:
+        """Serve requests by plain calls, without a task, while the pump looks.
+
+        Args:
+            data: was read already.
+            over: is called when it has ended, with True, or when `serve` has to go on.
+        """
+        self._over, self._idles = over, True
+        result: outcome.Outcome[bytes] = outcome.Value(data)
+        try:
+            if self._take_in(data) is None:
+                self.conn.receive_later(self._idle_until(), self._look, self._on_waited)
+                return
+        except Exception as error:
+            result = outcome.Error(error)
+        self._on_waited(result)
+
+    def abandon(self) -> None:
+        """Give up what `start` has begun: the connection ends without a word."""
+        self._over = None
+        if self._begun is not None:
+            self._begun.abandon()
+        self._share.give_back()
+        self.conn.close()
+
     def drain(self) -> None:
         """Serve what is under way and no more; one that waits for a request is closed."""
         self._draining = True
@@ -185,15 +211,23 @@ class Downstream:
         seconds = self._limits.idle_seconds
         return since + (min(seconds, RECENT_SECONDS) if self._draining else seconds)
 
+    @property
+    def _idled(self) -> bool:
+        """Whether no request came for as long as one may be waited for."""
+        return self._begun is None and trio.current_time() >= self._idle_until()
+
     async def _one(self) -> bool:
         """Serve one request, and those before and after it that no task is needed for; return whether another may follow."""
         with self._share:
-            goes_on = False
+            request, goes_on = None, False
             try:
-                if self._reader.ended:
-                    self._events = self._events or self._reader.next()
-                request = await self._request()
-                if request is not None and self._begin(request):
+                served = self._result is not None  # by plain calls, before there was a task
+                if not served:
+                    if self._reader.ended:
+                        self._events = self._events or self._reader.next()
+                    request = await self._request()
+                    served = request is not None and self._begin(request)
+                if served:
                     request, goes_on = None, await self._wait()
             except HttpError as error:
                 await self._answer_broken(error)
@@ -255,17 +289,21 @@ class Downstream:
         self._idles = True
         try:
             while not self._woken:
+                result, self._result = self._result, None
                 try:
-                    data = await self.conn.receive(self._idle_until(), self._look)
+                    if result is not None:
+                        data = result.unwrap()
+                    else:
+                        data = await self.conn.receive(self._idle_until(), self._look)
                     break
                 except trio.TooSlowError:
-                    if self._begun is None and trio.current_time() >= self._idle_until():
+                    if self._idled:
                         return False
         finally:
-            self._idles = self._woken = False
+            self._idles, self._woken, self._result = False, False, None
         if self._begun is not None or self._events:
             return True
-        if not self._goes_on():
+        if self._served and not self._goes_on():
             return False
         if self._reader.ended:
             self._events = self._reader.next()  # it came while plain calls served the one before
@@ -279,11 +317,28 @@ class Downstream:
         if self._begun is not None:
             return self._look_ahead(self._begun)
         data = self.conn.receive_now()
-        if data:
-            self._events += self._reader.feed(data)
-            if self._ended() and self._begin_whole():
-                return None
-        return data
+        return self._take_in(data) if data else data
+
+    def _take_in(self, data: bytes) -> bytes | None:
+        """Take what was read while nothing is served; None as long as no task is needed for it."""
+        self._events += self._reader.feed(data)
+        return None if self._ended() and self._begin_whole() else data
+
+    def _on_waited(self, result: outcome.Outcome[bytes]) -> None:
+        """Learn that there is something for a task, or nothing any more."""
+        if self._over is None:
+            return
+        over, ended = self._over, False
+        if isinstance(result, outcome.Error):
+            if isinstance(result.error, trio.TooSlowError):
+                if not self._idled:
+                    self.conn.receive_later(self._idle_until(), self._look, self._on_waited)
+                    return
+                ended = True
+        elif isinstance(result, outcome.Value) and not result.value:
+            ended = not self._woken and self._begun is None and self._reader.idle
+        self._over, self._result = None, result
+        over(ended)
 
     def _begin_whole(self) -> bool:
         """Do as `_begin` with the request that has come in one read."""

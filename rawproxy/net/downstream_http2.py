@@ -41,7 +41,7 @@ class Http2Response(Response):
     def __init__(
         self, lane: Lane, wire: Http2Server, head: RequestHead, *, write_seconds: float
     ) -> None:
-        super().__init__(lane, head, keep_alive=True, write_seconds=write_seconds)
+        super().__init__(lane, b"".join, head, keep_alive=True, write_seconds=write_seconds)
         self._lane = lane
         self._wire = wire
 
@@ -53,9 +53,6 @@ class Http2Response(Response):
         if self._lane.code is None:
             self._wire.head(self._lane.number, status, fields, end=False)
         return b""
-
-    def _framed(self, parts: list[bytes]) -> bytes:
-        return b"".join(parts)
 
     def _last(self, parts: list[bytes]) -> bytes:
         self._lane.finish()

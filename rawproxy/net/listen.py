@@ -1,4 +1,4 @@
-"""Listeners: TCP, unix and inherited sockets, the accept loop, the cap on connections, draining.
+"""Listeners: TCP, unix and inherited sockets, and the accept loop.
 
 Layer: net.
 """
@@ -12,19 +12,19 @@ import socket
 import stat
 import struct
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import lru_cache, partial
 from pathlib import Path
 
 import trio
 
 from rawproxy.net.conn import SCARCE, UNACKNOWLEDGED_SECONDS, Conn, tune
-from rawproxy.net.downstream import RECENT_SECONDS
+from rawproxy.net.connections import Connections, Terms
 from rawproxy.net.pump import Pump
-from rawproxy.net.welcome import AnyDownstream, Unwelcome, Why
 
 __all__ = [
-    "BACKLOG", "Connections", "Greet", "Listening", "adopt", "open_tcp", "open_unix", "peer_of",
+    "AT_ONCE", "BACKLOG", "Listening", "adopt", "open_tcp", "open_unix", "peer_of",
     "steer_away",
 ]  # fmt: skip
 
@@ -39,14 +39,18 @@ PAUSE_SECONDS = 0.1
 LINGER_SECONDS = 0.05
 """How long a listener that closes goes on accepting: handshakes that are under way end meanwhile."""
 
+AT_ONCE = 16
+"""Connections taken from a queue before others have their turn. With one of them, a thousand streams that
+are ready all the time let one client in for each round of theirs."""
+
+KNOWN_PEERS = 1024
+"""Addresses whose spelling is remembered: finding it out takes forty calls."""
+
 _ATTACH_REUSEPORT_CBPF, _DETACH_REUSEPORT_BPF = 51, 68
 """SO_* of Linux (socket(7)); the module `socket` does not name them."""
 
 _LINUX = sys.platform == "linux"
 _SECOND = 1
-
-Greet = Callable[[Conn], Awaitable[AnyDownstream]]
-"""Brings a connection to its first request, and makes our side of it. Unwelcome: it came to nothing."""
 
 
 async def open_tcp(host: str, port: int, *, share: bool = False) -> list[socket.socket]:
@@ -179,96 +183,12 @@ def _remove_stale(path: str) -> bool:
     return True
 
 
-class Connections:
-    """The client connections that stand, all listeners together.
-
-    Args:
-        most: one more is closed at once.
-        refused: is told why a connection came to nothing.
-    """
-
-    def __init__(self, most: int, refused: Callable[[Why], None]) -> None:
-        self.most = most
-        self.refused = refused
-        self._count = 0
-        self._greeted: dict[trio.CancelScope, float] = {}  # not at a request yet; since when
-        self._open: set[AnyDownstream] = set()
-        self._draining = False
-        self._empty = trio.Event()
-
-    def __len__(self) -> int:
-        return self._count
-
-    @property
-    def full(self) -> bool:
-        """Whether there is no room for one more."""
-        return self._count >= self.most
-
-    def start(self, conn: Conn, greet: Greet, nursery: trio.Nursery) -> None:
-        """Greet and serve a connection, as a task of its own."""
-        self._count += 1
-        nursery.start_soon(self._run, conn, greet)
-
-    async def _run(self, conn: Conn, greet: Greet) -> None:
-        """Greet and serve one connection. Whatever escapes from it ends here: other ones go on."""
-        try:
-            downstream = await self._greet(conn, greet)
-            if downstream is not None:
-                await self._serve(downstream)
-        except Unwelcome as error:
-            if error.why != "left":
-                self.refused(error.why)
-                _log.info("a connection from %s came to nothing: %s", conn.peer, error)
-        except Exception:
-            _log.exception("a connection ended by a fault of ours")
-        finally:
-            conn.close()
-            self._count -= 1
-            if self._draining and not self._count:
-                self._empty.set()
-
-    async def _greet(self, conn: Conn, greet: Greet) -> AnyDownstream | None:
-        """Return what serves `conn`; None when a drain came, and no request soon enough."""
-        now = trio.current_time()
-        with trio.CancelScope() as scope:
-            if self._draining:
-                scope.deadline = now + RECENT_SECONDS
-            self._greeted[scope] = now
-            try:
-                return await greet(conn)
-            finally:
-                del self._greeted[scope]
-        return None
-
-    async def _serve(self, downstream: AnyDownstream) -> None:
-        self._open.add(downstream)
-        try:
-            if self._draining:
-                downstream.drain()
-            await downstream.serve()
-        finally:
-            self._open.discard(downstream)
-
-    async def drain(self) -> None:
-        """Close the idle ones, and return when those that serve a request are done with it.
-
-        A connection that is young may have a request on its way: that one is waited for.
-        """
-        self._draining = True
-        for scope, since in self._greeted.items():
-            scope.deadline = since + RECENT_SECONDS
-        for downstream in tuple(self._open):
-            downstream.drain()
-        if self._count:
-            await self._empty.wait()
-
-
 class Listening:
     """The listeners whose connections are served alike. They can change while it runs.
 
     Args:
         connections: counts what they accept.
-        greeting: what greets the connections of a listener; asked once for each.
+        terms: returns those of a listener's connections; asked once for each listener.
         nursery: where tasks run.
         pump: looks at the connections.
     """
@@ -276,18 +196,19 @@ class Listening:
     def __init__(
         self,
         connections: Connections,
-        greeting: Callable[[socket.socket], Greet],
+        terms: Callable[[socket.socket], Terms],
         nursery: trio.Nursery,
         pump: Pump | None = None,
     ) -> None:
         self._pump = pump
         self.connections = connections
-        self._greeting = greeting
+        self._terms = terms
         self._nursery = nursery
         self._scopes: dict[socket.socket, trio.CancelScope] = {}
         self._accepting = 0
         self._closed = trio.Event()
         self._write_seconds = 0.0
+        self._short = False  # of descriptors or memory
 
     def listen(self, sockets: Iterable[socket.socket], write_seconds: float) -> None:
         """Accept on `sockets` from now on, and close all others: what waits in them is still served.
@@ -304,7 +225,7 @@ class Listening:
         for sock in wanted - self._scopes.keys():
             self._scopes[sock] = trio.CancelScope()
             self._accepting += 1
-            self._nursery.start_soon(self._accept, sock, self._greeting(sock), self._scopes[sock])
+            self._nursery.start_soon(self._accept, sock, self._terms(sock), self._scopes[sock])
 
     async def close(self) -> None:
         """Close all, and return when that is done."""
@@ -312,51 +233,66 @@ class Listening:
         if self._accepting:
             await self._closed.wait()
 
-    async def _accept(self, sock: socket.socket, greet: Greet, scope: trio.CancelScope) -> None:
-        with sock:
+    async def _accept(self, sock: socket.socket, terms: Terms, scope: trio.CancelScope) -> None:
+        try:
             with scope:
-                await self._accept_on(sock, greet)
+                await self._accept_on(sock, terms)
             with suppress(OSError):  # BlockingIOError: the queue is empty
                 while True:
-                    self._take(sock, greet)
+                    self._take(sock, terms)
+        finally:
+            if self._pump is not None:
+                self._pump.forget(sock.fileno())
+            sock.close()
         self._accepting -= 1
         if not self._accepting and not self._scopes:
             self._closed.set()
 
-    async def _accept_on(self, sock: socket.socket, greet: Greet) -> None:
+    async def _accept_on(self, sock: socket.socket, terms: Terms) -> None:
         failed = False
         while True:
             try:
                 if failed:
                     await trio.sleep(PAUSE_SECONDS)
                 failed = False
-                await self._accept_all(sock, greet)
+                await self._accept_all(sock, terms)
             except Exception:  # whatever it is, the next client is not to pay for it
                 _log.exception("accepting pauses: a fault of ours")
                 failed = True
 
-    async def _accept_all(self, sock: socket.socket, greet: Greet) -> None:
-        """Accept until cancelled; each connection is started as a task of its own."""
-        short = False
+    async def _accept_all(self, sock: socket.socket, terms: Terms) -> None:
+        """Accept until cancelled."""
+        take = partial(self._take_some, sock, terms)
+        pump = self._pump if self._pump is not None and self._pump.moves else None
         while True:
-            await trio.lowlevel.wait_readable(sock)
             try:
-                self._take(sock, greet)
-            except BlockingIOError:
-                continue
+                if self._short:
+                    take()
+                if pump is not None:
+                    await pump.receive(sock.fileno(), take)
+                else:
+                    await trio.lowlevel.wait_readable(sock)
+                    take()
             except OSError as error:
-                if error.errno not in SCARCE:
-                    continue  # the client was gone before we came to it
-                if not short:
+                if not self._short:
                     _log.warning("accepting pauses: %s", os.strerror(error.errno or 0))
-                short = True
+                self._short = True
                 await trio.sleep(PAUSE_SECONDS)
-                continue
-            short = False
 
-    def _take(self, listener: socket.socket, greet: Greet) -> None:
+    def _take_some(self, listener: socket.socket, terms: Terms) -> None:
+        """Take what is in the queue, up to `AT_ONCE` connections. OSError: there is no room for one."""
+        try:
+            for _ in range(AT_ONCE):
+                self._take(listener, terms)
+        except OSError as error:
+            if error.errno in SCARCE:
+                raise
+            # Else the queue is empty, or the client was gone before we came to it.
+
+    def _take(self, listener: socket.socket, terms: Terms) -> None:
         """Take one connection from the queue. OSError: there is none, or no room for it."""
         sock, address = listener.accept()
+        self._short = False
         if self.connections.full:
             sock.close()
             self.connections.refused("full")
@@ -371,7 +307,7 @@ class Listening:
         except BaseException:
             sock.close()
             raise
-        self.connections.start(conn, greet, self._nursery)
+        self.connections.start(conn, terms, self._nursery)
 
 
 def peer_of(family: int, address: object) -> str:
@@ -383,6 +319,11 @@ def peer_of(family: int, address: object) -> str:
     """
     if family == socket.AF_UNIX or not isinstance(address, tuple):
         return "unix"
-    found = ipaddress.ip_address(address[0].partition("%")[0])
+    return _plainly(address[0])
+
+
+@lru_cache(KNOWN_PEERS)
+def _plainly(host: str) -> str:
+    found = ipaddress.ip_address(host.partition("%")[0])
     # A listener for both families, as systemd makes them, shows IPv4 like this (RFC 4291 2.5.5.2).
     return str(getattr(found, "ipv4_mapped", None) or found)

@@ -14,6 +14,7 @@ import select
 import selectors
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import outcome
@@ -145,12 +146,26 @@ class Pump:
             trio.TooSlowError: it gave nothing until then, or up to `COARSE_SECONDS` later.
             trio.ClosedResourceError: the descriptor was closed meanwhile.
         """
-        wait = _Wait(self, fd, receive)
-        self.take(fd, wait)
+        over = partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())
+        self.receive_later(fd, receive, until, over)
+        data: bytes = await trio.lowlevel.wait_task_rescheduled(partial(self._abort, fd))
+        return data
+
+    def receive_later(
+        self,
+        fd: int,
+        receive: Callable[[], bytes | None],
+        until: float,
+        over: Callable[[outcome.Outcome[bytes]], None],
+    ) -> None:
+        """Do as `receive`, and call `over` with what it would return or raise."""
+        self.take(fd, _Wait(self, fd, receive, over))
         if until < math.inf:
             self.hurry(fd, until)
-        data: bytes = await trio.lowlevel.wait_task_rescheduled(wait.abort)
-        return data
+
+    def _abort(self, fd: int, _: object) -> Abort:
+        self.over(fd)
+        return Abort.SUCCEEDED
 
     def hurry(self, fd: int, until: float) -> None:
         """Change how long a `receive` that waits may do so; where none does, nothing happens."""
@@ -264,18 +279,24 @@ class Pump:
 
 
 class _Wait:
-    """A task that waits for something to read: the taker of its descriptor."""
+    """Somebody waits for something to read: the taker of its descriptor."""
 
-    __slots__ = ("_fd", "_pump", "_receive", "_task")
+    __slots__ = ("_fd", "_over", "_pump", "_receive")
 
-    def __init__(self, pump: Pump, fd: int, receive: Callable[[], bytes | None]) -> None:
+    def __init__(
+        self,
+        pump: Pump,
+        fd: int,
+        receive: Callable[[], bytes | None],
+        over: Callable[[outcome.Outcome[bytes]], None],
+    ) -> None:
         self._pump = pump
         self._fd = fd
         self._receive = receive
-        self._task = trio.lowlevel.current_task()
+        self._over = over
 
     def __call__(self) -> None:
-        # It is read here, not by the task: until that one runs the kernel would tell of it again.
+        # It is read here, not by a task: until that one runs the kernel would tell of it again.
         try:
             data = self._receive()
         except Exception as error:
@@ -286,11 +307,7 @@ class _Wait:
 
     def end(self, result: outcome.Outcome[bytes]) -> None:
         self._pump.over(self._fd)
-        trio.lowlevel.reschedule(self._task, result)
-
-    def abort(self, _: object) -> Abort:
-        self._pump.over(self._fd)
-        return Abort.SUCCEEDED
+        self._over(result)
 
 
 def _do_all(what: list[Callable[..., None]], *arguments: float) -> None:

@@ -79,20 +79,28 @@ class Response(ABC):
 
     Args:
         out: takes the bytes.
+        framed: returns the bytes of more of the body.
         head: of the request; the answer to a HEAD has no body.
         keep_alive: whether the connection may go on afterwards.
         write_seconds: how long an answer outside of any exchange may take.
     """
 
     __slots__ = (
-        "_bodiless", "_flushing", "_out", "_write_seconds", "begun", "clocks", "extra", "gone",
-        "keep_alive",
+        "_bodiless", "_flushing", "_framed", "_out", "_write_seconds", "begun", "clocks", "extra",
+        "gone", "keep_alive",
     )  # fmt: skip
 
     def __init__(
-        self, out: Out, head: RequestHead, *, keep_alive: bool, write_seconds: float
+        self,
+        out: Out,
+        framed: Callable[[list[bytes]], bytes],
+        head: RequestHead,
+        *,
+        keep_alive: bool,
+        write_seconds: float,
     ) -> None:
         self._out = out
+        self._framed = framed
         self._write_seconds = write_seconds
         self._bodiless = head.method == b"HEAD"
         self.keep_alive = keep_alive
@@ -111,10 +119,6 @@ class Response(ABC):
     @abstractmethod
     def _head(self, status: int, fields: Fields) -> bytes:
         """Return the bytes of a head whose body comes piece by piece."""
-
-    @abstractmethod
-    def _framed(self, parts: list[bytes]) -> bytes:
-        """Return the bytes of more of the body."""
 
     @abstractmethod
     def _last(self, parts: list[bytes]) -> bytes:

@@ -32,6 +32,7 @@ __all__ = [
     "Serving",
     "Unwelcome",
     "Why",
+    "may_be_http2",
     "speak",
     "welcome",
 ]
@@ -70,6 +71,10 @@ class Entrance:
     load_balancers: tuple[Network, ...] = ()
     seconds: float = 10.0
 
+    def stops(self, peer: str) -> bool:
+        """Return whether a connection from the address `peer` has anything to pass."""
+        return self.certificates is not None or self.expects_header(peer)
+
     def expects_header(self, peer: str) -> bool:
         """Return whether a connection from the address `peer` has to begin with a PROXY header."""
         if not self.load_balancers:
@@ -81,12 +86,19 @@ class Entrance:
         return any(address in network for network in self.load_balancers)
 
 
+def may_be_http2(data: bytes) -> bool:
+    """Return whether a plain connection's first bytes are HTTP/2's, as far as they have come."""
+    return data.startswith(PREFACE) or PREFACE.startswith(data)
+
+
 async def welcome(conn: Conn, entrance: Entrance, serving: Serving) -> AnyDownstream:
     """Bring a connection to the point where it may send requests.
 
     Raises:
         Unwelcome: it came to nothing.
     """
+    if not entrance.stops(conn.peer):
+        return await speak(conn, serving)
     with trio.move_on_after(entrance.seconds) as scope:
         if entrance.expects_header(conn.peer):
             await _read_header(conn)
@@ -115,7 +127,7 @@ async def _sniff(conn: Conn, limits: Limits) -> str:
     """Return which HTTP the first bytes are; they are left for its reader (RFC 9113 3.3)."""
     data = b""
     until = trio.current_time() + limits.idle_seconds
-    while data == PREFACE[: len(data)] and len(data) < len(PREFACE):
+    while PREFACE.startswith(data) and len(data) < len(PREFACE):
         try:
             more = await conn.receive(until)
         except trio.TooSlowError:

@@ -83,8 +83,9 @@ async def test_others_have_their_turns(name: str) -> None:
                 for _ in range(OTHERS):
                     got = await ask(here.url, PATH[CHAT], call(CHAT, stream=False))
                     assert got.status == 200
-            assert 0 < turns.most <= READ_BYTES
-            assert turns.count < OTHERS * TURNS
+            assert turns.most <= READ_BYTES
+            assert turns.most or name == "requests"  # those have no bodies
+            assert 0 < turns.count < OTHERS * TURNS
             trio.lowlevel.remove_instrument(turns)
             nursery.cancel_scope.cancel()
         await link.aclose()

@@ -204,7 +204,7 @@ def planted(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -
     """Faults of ours in two models' exchanges; little room to upstreams, and less on the unix socket."""
     caplog.set_level(logging.CRITICAL)
     real_head, real_end = Exchange.on_head, Exchange.on_end
-    real_tune, real_push = conn.tune, conn.Conn._push
+    real_tune, real_send = conn.tune, conn.Conn.send_now
 
     def on_head(self: Exchange, *arguments: Any) -> Step:
         if self.ask.model == "planted":
@@ -223,12 +223,12 @@ def planted(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -
     def tune_accepted(sock: socket.socket, *more: float) -> None:
         (tune if sock.family == socket.AF_UNIX else real_tune)(sock, *more)
 
-    def push(self: conn.Conn, data: bytes | memoryview) -> bool:
+    def send_now(self: conn.Conn, data: bytes) -> bool:
         if data and (self._sock.family == socket.AF_UNIX or len(data) > MUCH_BYTES):
             return self._left(conn.joined(self._pending, data))  # as if the kernel took nothing now
-        return real_push(self, data)
+        return real_send(self, data)
 
-    monkeypatch.setattr(conn.Conn, "_push", push)
+    monkeypatch.setattr(conn.Conn, "send_now", send_now)
     monkeypatch.setattr(listen, "tune", tune_accepted)
     monkeypatch.setattr(Exchange, "on_head", on_head)
     monkeypatch.setattr(Exchange, "on_end", on_end)
@@ -292,7 +292,8 @@ async def test_others_are_unharmed(name: str, kind: str, tmp_path: Path) -> None
 NOT_OF_A_CONNECTION = {
     ("listen.py", "open_tcp"): "before anybody can connect",
     ("standby.py", "find_epoll"): "before anybody can connect",
-    ("listen.py", "Connections.drain"): "at the end of everything",
+    ("connections.py", "Connections.drain"): "at the end of everything",
+    ("connections.py", "Connections.run"): "waits for a cancel, and for nothing else",
     ("listen.py", "Listening.close"): "at the end of everything",
     ("upstream.py", "Upstreams.run"): "waits for a cancel, and for nothing else",
 }

@@ -4,7 +4,7 @@ import os
 import socket
 import stat
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ import trio
 from rawproxy.app.config import from_mapping
 from rawproxy.app.serve import open_proxy
 from rawproxy.net.downstream import RECENT_SECONDS
-from rawproxy.net.listen import open_tcp, open_unix, steer_away
+from rawproxy.net.listen import AT_ONCE, open_tcp, open_unix, steer_away
 from tests.net.fakes import Client
 from tests.net.fakes_http2 import Http2Client
 
@@ -255,3 +255,23 @@ async def test_a_drain_waits_no_longer_for_a_request(
         assert drained == (0, 0)
         for link in (young, used):
             await link.aclose()
+
+
+@pytest.mark.parametrize("over", [-1, 0, 1])
+async def test_a_queue_is_taken_in_parts(over: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not one by one: streams that are ready all the time would let hardly anybody in."""
+    monkeypatch.setenv("RAWPROXY_PUMP", "on")
+    config = {
+        "server": {"listen": ["127.0.0.1:0"]}, "admin": {"listen": ""},
+        "upstreams": {"local": ENGINE},
+    }  # fmt: skip
+    async with open_proxy(config) as proxy:
+        await trio.testing.wait_all_tasks_blocked()
+        address = ("127.0.0.1", int(proxy.urls[0].rpartition(":")[2]))
+        with ExitStack() as stack:
+            for _ in range(AT_ONCE + over):  # the kernel alone answers them
+                stack.enter_context(socket.create_connection(address))
+            proxy._pump.look(0)
+            assert len(proxy._connections) == AT_ONCE + min(over, 0)
+            proxy._pump.look(0)
+            assert len(proxy._connections) == AT_ONCE + over

@@ -4,7 +4,6 @@
 """
 
 import itertools
-import json
 
 import pytest
 import trio
@@ -12,25 +11,21 @@ from trio.testing import MockClock
 
 from rawproxy.gateway.exchange import Exchange
 from rawproxy.net.downstream import PIPELINED_BYTES
-from tests.net.fakes import LAST_CHUNK, Client, Script, Seen, chunk, head, whole
+from tests.net.fakes import LAST_CHUNK, Client, Seen, chunk, whole
+from tests.net.plain import BLOCKING, Woken, answers, slowly, warm
 from tests.net.world import (
     CHAT,
     MESSAGES,
     PATH,
-    World,
     call,
     delta,
     end,
-    error_body,
     is_whole,
-    preamble,
     reply_body,
     stop,
     text,
     world,
 )
-
-BLOCKING = call(CHAT, stream=False)
 
 PLACES = ["start", "on_head", "on_data", "on_end", "_commit"]
 FAULTS = [*itertools.product(PLACES, [False, True]), ("_finish", True)]
@@ -40,52 +35,6 @@ FAULTS = [*itertools.product(PLACES, [False, True]), ("_finish", True)]
 def with_the_pump(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is the pump that calls."""
     monkeypatch.setenv("RAWPROXY_PUMP", "on")
-
-
-class Woken(trio.abc.Instrument):
-    """Counts how often a connection's task was woken."""
-
-    def __init__(self) -> None:
-        self.times = 0
-
-    def task_scheduled(self, task: trio.lowlevel.Task) -> None:
-        self.times += task.name.endswith("Connections._run")
-
-
-async def answers(seen: Seen, wire: trio.SocketStream) -> None:
-    """Say `fine`, whole or as a stream; refuse where the body says so."""
-    if b"refuse" in seen.body:
-        await wire.send_all(whole(400, error_body(CHAT, "invalid_request_error", "no")))
-    elif json.loads(seen.body).get("stream"):
-        await wire.send_all(head() + chunk(preamble(CHAT)))
-        await trio.testing.wait_all_tasks_blocked()
-        await wire.send_all(chunk(delta(CHAT, "fine")))
-        await trio.testing.wait_all_tasks_blocked()
-        await wire.send_all(chunk(stop(CHAT) + end(CHAT)) + LAST_CHUNK)
-    else:
-        await wire.send_all(whole(200, reply_body(CHAT, "fine")))
-
-
-def slowly(goes_on: Script, *, stream: bool) -> Script:
-    """A script that `answers`; but a call that says `slowly` gets the beginning of a stream at most, and then `goes_on`."""
-
-    async def script(seen: Seen, wire: trio.SocketStream) -> None:
-        if b"slowly" not in seen.body:
-            await answers(seen, wire)
-            return
-        if stream:
-            await wire.send_all(head() + chunk(preamble(CHAT) + delta(CHAT, "one ")))
-        await goes_on(seen, wire)
-
-    return script
-
-
-async def warm(here: World, link: Client) -> None:
-    """Have a connection to the upstream stand, and the client's known."""
-    await link.send("POST", PATH[CHAT], BLOCKING)
-    assert (await link.response()).status == 200
-    await here.kept()
-    await trio.testing.wait_all_tasks_blocked()
 
 
 @pytest.mark.parametrize("client", [CHAT, MESSAGES])

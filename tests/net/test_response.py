@@ -43,9 +43,6 @@ class Plain(Response):
     def _head(self, status: int, fields: Fields) -> bytes:
         return b"%d|" % status
 
-    def _framed(self, parts: list[bytes]) -> bytes:
-        return b"".join(parts)
-
     def _last(self, parts: list[bytes]) -> bytes:
         return b"".join(parts) + b"."
 
@@ -59,7 +56,7 @@ class Plain(Response):
 def plain(room: int = 1000, method: bytes = b"POST") -> tuple[Plain, Pipe]:
     pipe = Pipe(room)
     head = RequestHead(method, b"/", [], b"2")
-    return Plain(pipe, head, keep_alive=True, write_seconds=7), pipe
+    return Plain(pipe, b"".join, head, keep_alive=True, write_seconds=7), pipe
 
 
 @pytest.mark.parametrize(
