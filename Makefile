@@ -29,7 +29,7 @@ ONE_PROCESS := tests/fuzz tests/net tests/wire
 check-quick:
 	$(BIN)/coverage run -m pytest -q -m 'not slow'
 	RAWPROXY_PUMP=off $(BIN)/pytest -q -m 'not slow' tests/net tests/faults
-	$(BIN)/coverage run -m pytest -q -p tests.net.eager -m 'not slow' tests/net tests/faults
+	$(BIN)/coverage run -m pytest -q -p tests.net.tasks -m 'not slow' tests/net tests/faults
 	$(BIN)/coverage run -m pytest -q -m slow $(ONE_PROCESS)
 
 check-slow:

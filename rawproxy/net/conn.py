@@ -21,7 +21,9 @@ from rawproxy.errors import WireError
 from rawproxy.net.pump import Pump, Taker
 from rawproxy.wire.tls import Tls
 
-__all__ = ["READ_BYTES", "SCARCE", "Conn", "joined", "rest_of", "tune"]
+__all__ = [
+    "READ_BYTES", "SCARCE", "Conn", "connected", "connected_now", "joined", "rest_of", "tune",
+]  # fmt: skip
 
 READ_BYTES = 32768
 """Bytes asked for in one read. What a stalled client costs is a small multiple of it."""
@@ -61,6 +63,42 @@ def tune(sock: socket.socket, unacknowledged_seconds: float = UNACKNOWLEDGED_SEC
     ):
         if hasattr(socket, option):  # not every system has each of them
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
+async def connected(family: socket.AddressFamily, address: tuple[str, int]) -> socket.socket:
+    """Return a socket that is connected to `address`. OSError; closed when it is not to be."""
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        tune(sock)
+        try:
+            sock.connect(address)
+        except BlockingIOError:
+            await trio.lowlevel.wait_writable(sock)
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code:
+                raise OSError(code, "connect failed") from None
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def connected_now(family: socket.AddressFamily, address: tuple[str, int]) -> socket.socket | None:
+    """Return a socket that is connected to `address`; None where that fails, or is not done at once."""
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except OSError:
+        return None
+    try:
+        sock.setblocking(False)
+        tune(sock)
+        sock.connect_ex(address)
+        sock.getpeername()
+    except OSError:  # not connected, for now or for good
+        sock.close()
+        return None
+    return sock
 
 
 def joined(waits: bytes | memoryview, data: bytes | memoryview) -> bytes | memoryview:

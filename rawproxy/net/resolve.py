@@ -7,8 +7,10 @@ outlives a cancel: a few dead name servers would block every other use of thread
 import codecs
 import ipaddress
 import logging
+import math
 import socket
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 
 import trio
 
@@ -28,6 +30,9 @@ POSITIVE_SECONDS = 30.0
 """getaddrinfo tells no TTL; half a minute follows a fail-over by DNS soon enough."""
 
 NEGATIVE_SECONDS = 5.0
+
+KNOWN_LITERALS = 256
+"""Hosts of which it is remembered whether they are addresses: finding it out takes thirty calls."""
 
 Address = tuple[socket.AddressFamily, str]
 """A family and a numeric address."""
@@ -83,6 +88,14 @@ class Resolver:
             raise UpstreamConnectError("the upstream's name has no address")
         return addresses
 
+    def own(self, host: str) -> Address | None:
+        """Return the address of this machine that `host` is; None where it is none, or was not asked for."""
+        literal = _literal(host)
+        until, addresses = (math.inf, [literal]) if literal else self._cache.get(host, (0.0, None))
+        if not addresses or trio.current_time() >= until:
+            return None
+        return addresses[0] if ipaddress.ip_address(addresses[0][1]).is_loopback else None
+
     def _asked(self, host: str) -> trio.Event:
         """Return the event of the look-up under way: one for each name, whoever waits for it.
 
@@ -113,6 +126,7 @@ class Resolver:
             self._asking.pop(host).set()
 
 
+@lru_cache(KNOWN_LITERALS)
 def _literal(host: str) -> Address | None:
     try:
         address = ipaddress.ip_address(host)

@@ -84,8 +84,8 @@ class Standby(trio.abc.Instrument):
         try:
             if timeout > 0:
                 self._wait(timeout)
-            else:
-                self._pump.look(0)
+            elif self._pump.look(0)[1] and not trio.lowlevel.current_statistics().tasks_runnable:
+                self._ring()  # a clock of trio's testing tools jumps where nothing happens
         except Exception as error:  # trio would do without us from then on
             self._fault = error
             self._ring()

@@ -6,7 +6,6 @@ it may be used again, and the peer has not spoken since.
 """
 
 import math
-import socket
 import ssl
 from collections import deque
 from contextlib import suppress
@@ -28,7 +27,7 @@ from rawproxy.errors import (
 from rawproxy.gateway.attempt import Attempt
 from rawproxy.gateway.liveness import Clocks
 from rawproxy.gateway.providers import TlsFiles, Upstream
-from rawproxy.net.conn import SCARCE, Conn, tune
+from rawproxy.net.conn import SCARCE, Conn, connected, connected_now
 from rawproxy.net.pump import Pump, Taker
 from rawproxy.net.relay import Source
 from rawproxy.net.resolve import Resolver
@@ -354,12 +353,13 @@ class Upstreams:
 
     def begin(self, attempt: Attempt, clocks: Clocks) -> Sent | None:
         """Do as `send`, without waiting: None where no connection is at hand of which one would be called."""
+        if self._pump is None or not self._pump.moves:
+            return None
         place = self._place(attempt.candidate.upstream)
-        idle = self._idle.get(place)
-        if not idle or not idle[-1].conn.pumped or self._shared.get(place):
+        if self._shared.get(place):
             return None
         now = trio.current_time()
-        link = self._take(place, now)
+        link = self._take(place, now) or self._connect_now(place)
         if link is None or isinstance(link, Http2Link):
             return None
         clocks.waiting(now)
@@ -435,6 +435,21 @@ class Upstreams:
             self._shared[place].remove(link)
             self.open -= 1
 
+    def _connect_now(self, place: Place) -> _Http1Link | None:
+        """Return a new connection to an upstream of this machine; None where one has to be waited for."""
+        if place.scheme != "http" or place.http2:
+            return None
+        found = self._resolver.own(place.host)
+        if found is None:
+            return None
+        family, address = found
+        sock = connected_now(family, (address, place.port))
+        if sock is None:
+            return None
+        self.open += 1
+        self._speaks[place] = HTTP1
+        return _Http1Link(Conn(sock, address, self._pump), place, self)
+
     async def _connected(self, place: Place) -> Conn:
         why: Exception | None = None
         addresses = await self._resolver.resolve(place.host)
@@ -442,7 +457,7 @@ class Upstreams:
             patience = ADDRESS_SECONDS if at < len(addresses) else math.inf
             with trio.move_on_after(patience):
                 try:
-                    sock = await _connected(family, (address, place.port))
+                    sock = await connected(family, (address, place.port))
                     return Conn(sock, address, self._pump)
                 except OSError as error:
                     why = error
@@ -532,25 +547,6 @@ def _place_of(upstream: Upstream) -> Place:
     http2 = upstream.http2 == "prior_knowledge" or (upstream.http2 == "auto" and secure)
     port = url.port or (443 if secure else 80)
     return Place(url.scheme, url.hostname, port, upstream.tls, http2)
-
-
-async def _connected(family: socket.AddressFamily, address: tuple[str, int]) -> socket.socket:
-    """Return a socket that is connected to `address`. OSError; closed when it is not to be."""
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        tune(sock)
-        try:
-            sock.connect(address)
-        except BlockingIOError:
-            await trio.lowlevel.wait_writable(sock)
-            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if code:
-                raise OSError(code, "connect failed") from None
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 def _unreachable(

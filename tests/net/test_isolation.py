@@ -228,11 +228,15 @@ def planted(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -
             return self._left(conn.joined(self._pending, data))  # as if the kernel took nothing now
         return real_send(self, data)
 
+    def connect_now(self: net_upstream.Upstreams, place: net_upstream.Place) -> None:
+        """What is failed are waits: they are to be had wherever they can be."""
+
+    monkeypatch.setattr(net_upstream.Upstreams, "_connect_now", connect_now)
     monkeypatch.setattr(conn.Conn, "send_now", send_now)
     monkeypatch.setattr(listen, "tune", tune_accepted)
     monkeypatch.setattr(Exchange, "on_head", on_head)
     monkeypatch.setattr(Exchange, "on_end", on_end)
-    monkeypatch.setattr(net_upstream, "tune", tune)
+    monkeypatch.setattr(conn, "tune", tune)
 
 
 async def endure(

@@ -1,9 +1,11 @@
 """Exchanges that are made of plain calls: when no task is woken for them, and what is handed to one.
 
-`eager.py` has the tests of all other files go this way.
+The tests of all other files go this way, too, but with the plugin `tasks.py`.
 """
 
+import errno
 import itertools
+import socket
 
 import pytest
 import trio
@@ -57,6 +59,36 @@ async def test_no_task_is_woken(client: str, stream: bool) -> None:
         assert here.running == 0
         assert here.upstreams["up"].accepted == 1
         assert here.proxy._room.taken == 0
+        await link.aclose()
+
+
+@pytest.mark.parametrize("client", [CHAT, MESSAGES])
+async def test_none_is_woken_for_a_connection_to_this_machine(client: str) -> None:
+    async with world(answers, CHAT) as here:
+        link = await Client.connect(here.url)
+        woken = Woken()
+        trio.lowlevel.add_instrument(woken)
+        await link.send("POST", PATH[client], call(client))
+        assert text(client, (await link.response()).body) == "fine"
+        trio.lowlevel.remove_instrument(woken)
+        assert woken.times == 0
+        assert here.upstreams["up"].accepted == here.pooled == 1
+        await link.aclose()
+
+
+async def test_one_that_is_not_there_at_once_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[tuple[str, int]] = []
+
+    def connect_ex(self: socket.socket, address: tuple[str, int]) -> int:
+        tried.append(address)
+        return errno.EINPROGRESS
+
+    async with world(answers, CHAT) as here:
+        link = await Client.connect(here.url)
+        monkeypatch.setattr(socket.socket, "connect_ex", connect_ex)
+        await link.send("POST", PATH[CHAT], BLOCKING)
+        assert (await link.response()).status == 200
+        assert len(tried) == here.upstreams["up"].accepted == 1
         await link.aclose()
 
 

@@ -143,3 +143,38 @@ async def test_nothing_left_to_ask_with_is_told_and_not_kept(number: int) -> Non
             await resolver.resolve("a")
     fails = False
     assert await resolver.resolve("a") == [(V4, "192.0.2.1")]
+
+
+@pytest.mark.parametrize(
+    ("host", "own"),
+    [
+        ("127.0.0.1", (V4, "127.0.0.1")),
+        ("::1", (V6, "::1")),
+        ("192.0.2.1", None),
+        ("here", (V6, "::1")),
+        ("there", None),
+        ("nowhere", None),
+    ],
+)
+async def test_addresses_of_this_machine(host: str, own: Address | None) -> None:
+    """Without waiting: a name has to have been asked for."""
+    resolver = Resolver(
+        Names(here=[(V6, "::1"), (V4, "127.0.0.1")], there=[(V4, "192.0.2.1"), (V4, "127.0.0.1")])
+    )
+    assert resolver.own("here") is None
+    for name in ("here", "there", "nowhere"):
+        try:
+            await resolver.resolve(name)
+        except UpstreamConnectError:
+            assert name == "nowhere"
+    assert resolver.own(host) == own
+
+
+@pytest.mark.parametrize(("over", "known"), [(-1, True), (0, False), (1, False)])
+async def test_a_name_of_this_machine_is_known_for_a_while(
+    over: float, known: bool, autojump_clock: MockClock
+) -> None:
+    resolver = Resolver(Names(here=[(V4, "127.0.0.1")]))
+    await resolver.resolve("here")
+    await trio.sleep(POSITIVE_SECONDS + over)
+    assert (resolver.own("here") is not None) is known

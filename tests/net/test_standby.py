@@ -216,9 +216,18 @@ async def test_a_deadline_that_has_come_is_told_and_an_idle_moment_is_not() -> N
 
 async def test_where_tasks_have_to_run_it_looks_once() -> None:
     async with standing_by((0, 1)) as (standby, script):
+        trio.lowlevel.spawn_system_task(trio.lowlevel.checkpoint)
         standby.before_io_wait(0)
         assert script.timeouts == [0]
         assert not rang(standby)
+
+
+@pytest.mark.parametrize("handled", [0, 1])
+async def test_what_it_handles_is_not_nothing_happening(handled: int) -> None:
+    """To a clock that jumps where nothing happens: it has trio look without a wait first."""
+    async with standing_by((0, handled)) as (standby, _):
+        standby.before_io_wait(0)
+        assert rang(standby) == bool(handled)
 
 
 async def test_a_fault_ends_it_and_is_told() -> None:

@@ -145,7 +145,8 @@ async def test_no_descriptor_left_is_told_apart_from_a_bad_gateway(
             await trio.lowlevel.checkpoint()
             raise OSError(number, os.strerror(number))
 
-        monkeypatch.setattr(pool, "_connected", none_left)
+        monkeypatch.setattr(pool, "connected", none_left)
+        monkeypatch.setattr(pool, "connected_now", lambda *_: None)
         got = await ask(here.url, PATH[CHAT], call(CHAT, stream=False))
         await here.kept()
         assert (got.status, got.fields.get("retry-after")) == (status, after)
