@@ -65,19 +65,28 @@ def tune(sock: socket.socket, unacknowledged_seconds: float = UNACKNOWLEDGED_SEC
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
-async def connected(family: socket.AddressFamily, address: tuple[str, int]) -> socket.socket:
-    """Return a socket that is connected to `address`. OSError; closed when it is not to be."""
+def _connecting(family: socket.AddressFamily, address: tuple[str, int]) -> socket.socket:
+    """Return a socket that connects to `address`, or has done so. OSError."""
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         tune(sock)
-        try:
+        with contextlib.suppress(BlockingIOError):
             sock.connect(address)
-        except BlockingIOError:
-            await trio.lowlevel.wait_writable(sock)
-            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if code:
-                raise OSError(code, "connect failed") from None
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def connected(family: socket.AddressFamily, address: tuple[str, int]) -> socket.socket:
+    """Return a socket that is connected to `address`. OSError; closed when it is not to be."""
+    sock = _connecting(family, address)
+    try:
+        await trio.lowlevel.wait_writable(sock)
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, "connect failed")
     except BaseException:
         sock.close()
         raise
@@ -87,13 +96,10 @@ async def connected(family: socket.AddressFamily, address: tuple[str, int]) -> s
 def connected_now(family: socket.AddressFamily, address: tuple[str, int]) -> socket.socket | None:
     """Return a socket that is connected to `address`; None where that fails, or is not done at once."""
     try:
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock = _connecting(family, address)
     except OSError:
         return None
     try:
-        sock.setblocking(False)
-        tune(sock)
-        sock.connect_ex(address)
         sock.getpeername()
     except OSError:  # not connected, for now or for good
         sock.close()
@@ -281,8 +287,7 @@ class Conn:
             finally:
                 # Not waited for: another task may be writing. What the kernel does not take now goes
                 # with the next write, and TLS bounds what a peer can ask for.
-                if not self._left(joined(self._pending, tls.take())):
-                    self._flush_now()
+                self._push(tls.take())
         except WireError as error:
             raise ConnectionAbortedError(errno.ECONNABORTED, str(error)) from error
         return plain or (b"" if tls.ended else None)
@@ -302,21 +307,12 @@ class Conn:
                 data = self._tls.send([data])
             except WireError as error:
                 raise ConnectionAbortedError(errno.ECONNABORTED, str(error)) from error
-        waits: bytes | memoryview = joined(self._pending, data) if self.pending else data
-        if not waits:
-            return True
-        try:
-            sent = self._sock.send(waits)
-        except BlockingIOError:
-            sent = 0
-        if sent == len(waits) and not self.pending:
-            return True
-        return self._left(waits, sent)
+        return self._push(data)
 
     async def flush_some(self) -> bool:
         """Wait until the kernel takes more, and give it that; False when some still waits."""
         await trio.lowlevel.wait_writable(self._sock)
-        return self._flush_now()
+        return self._push(b"")
 
     async def send(self, data: bytes) -> None:
         """Hand all of `data` to the kernel."""
@@ -393,13 +389,19 @@ class Conn:
             with contextlib.suppress(OSError):
                 self._sock.send(self._tls.close())
 
-    def _flush_now(self) -> bool:
-        """Give the kernel what waits, as far as it takes it now; False when some still waits."""
+    def _push(self, data: bytes | memoryview) -> bool:
+        """Give the kernel what waits and `data`, as far as it takes it now; False when some still waits."""
+        if self.pending:
+            data = joined(self._pending, data)
+        if not data:
+            return True
         try:
-            sent = self._sock.send(self._pending)
+            sent = self._sock.send(data)
         except BlockingIOError:
-            return False
-        return self._left(self._pending, sent)
+            sent = 0
+        if sent == len(data) and not self.pending:
+            return True
+        return self._left(data, sent)
 
     def _left(self, data: bytes | memoryview, sent: int = 0) -> bool:
         """Keep what the kernel did not take; return whether that is nothing."""

@@ -20,7 +20,7 @@ from rawproxy.net.welcome import (
     Why,
     may_be_http2,
     welcome,
-)  # fmt: skip
+)
 
 __all__ = ["Connections", "Terms"]
 

@@ -326,19 +326,16 @@ class Downstream:
 
     def _on_waited(self, result: outcome.Outcome[bytes]) -> None:
         """Learn that there is something for a task, or nothing any more."""
-        if self._over is None:
+        over = self._over
+        if over is None:
             return
-        over, ended = self._over, False
-        if isinstance(result, outcome.Error):
-            if isinstance(result.error, trio.TooSlowError):
-                if not self._idled:
-                    self.conn.receive_later(self._idle_until(), self._look, self._on_waited)
-                    return
-                ended = True
-        elif isinstance(result, outcome.Value) and not result.value:
-            ended = not self._woken and self._begun is None and self._reader.idle
+        late = isinstance(result, outcome.Error) and isinstance(result.error, trio.TooSlowError)
+        if late and not self._idled:
+            self.conn.receive_later(self._idle_until(), self._look, self._on_waited)
+            return
+        left = isinstance(result, outcome.Value) and not result.value and not self._woken
         self._over, self._result = None, result
-        over(ended)
+        over(late or (left and self._begun is None and self._reader.idle))
 
     def _begin_whole(self) -> bool:
         """Do as `_begin` with the request that has come in one read."""

@@ -189,11 +189,8 @@ class Flow:
         if parts and not self._sink.push(parts, now):
             self.blocked = True
             return False
-        source, pipe = self._source, self._pipe
-        source.used()
-        if pipe.tally.whole or pipe.broken:
-            return self.goes_on(now)
-        return not source.ended
+        self._source.used()
+        return self.goes_on(now)
 
     def _end(self, result: outcome.Outcome[None]) -> None:
         over, self._over = self._over, None

@@ -7,7 +7,6 @@ outlives a cancel: a few dead name servers would block every other use of thread
 import codecs
 import ipaddress
 import logging
-import math
 import socket
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
@@ -16,6 +15,7 @@ import trio
 
 from rawproxy.errors import Exhausted, UpstreamConnectError
 from rawproxy.net.conn import SCARCE
+from rawproxy.wire.fields import is_loopback
 
 __all__ = ["NEGATIVE_SECONDS", "POSITIVE_SECONDS", "THREADS", "Resolver"]
 
@@ -75,11 +75,8 @@ class Resolver:
             UpstreamConnectError: it has none, or only such as no upstream has (link-local, multicast).
             Exhausted: there is no descriptor or memory to ask with.
         """
-        literal = _literal(host)
-        if literal is not None:
-            return [literal]
-        until, addresses = self._cache.get(host, (0.0, None))
-        if trio.current_time() >= until:
+        addresses = self._known(host)
+        if addresses is None:
             await self._asked(host).wait()
             _, addresses = self._cache[host]
         if addresses is None:
@@ -90,11 +87,16 @@ class Resolver:
 
     def own(self, host: str) -> Address | None:
         """Return the address of this machine that `host` is; None where it is none, or was not asked for."""
+        addresses = self._known(host)
+        return addresses[0] if addresses and is_loopback(addresses[0][1].encode()) else None
+
+    def _known(self, host: str) -> list[Address] | None:
+        """Return what is known by now of the addresses of `host`; None where it has to be asked for."""
         literal = _literal(host)
-        until, addresses = (math.inf, [literal]) if literal else self._cache.get(host, (0.0, None))
-        if not addresses or trio.current_time() >= until:
-            return None
-        return addresses[0] if ipaddress.ip_address(addresses[0][1]).is_loopback else None
+        if literal is not None:
+            return [literal]
+        until, addresses = self._cache.get(host, (0.0, None))
+        return addresses if trio.current_time() < until else None
 
     def _asked(self, host: str) -> trio.Event:
         """Return the event of the look-up under way: one for each name, whoever waits for it.

@@ -447,7 +447,6 @@ class Upstreams:
         if sock is None:
             return None
         self.open += 1
-        self._speaks[place] = HTTP1
         return _Http1Link(Conn(sock, address, self._pump), place, self)
 
     async def _connected(self, place: Place) -> Conn:

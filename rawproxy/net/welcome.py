@@ -97,8 +97,6 @@ async def welcome(conn: Conn, entrance: Entrance, serving: Serving) -> AnyDownst
     Raises:
         Unwelcome: it came to nothing.
     """
-    if not entrance.stops(conn.peer):
-        return await speak(conn, serving)
     with trio.move_on_after(entrance.seconds) as scope:
         if entrance.expects_header(conn.peer):
             await _read_header(conn)
@@ -113,7 +111,7 @@ async def speak(conn: Conn, serving: Serving) -> AnyDownstream:
     """Return our side of a connection, in the HTTP version that its client speaks.
 
     The one place that decides it: by `conn.protocol` (ALPN), or by the client's first bytes, which
-    `conn.unread` gives back.
+    `conn.unread` gives back. Plain calls leave to it whatever `may_be_http2`.
 
     Raises:
         Unwelcome: it sent nothing, or nothing more.

@@ -12,11 +12,7 @@ from tests.net.fakes import LAST_CHUNK, Client, Seen, chunk
 from tests.net.plain import BLOCKING, Woken, answers, slowly, warm
 from tests.net.world import CHAT, MESSAGES, PATH, World, call, delta, end, stop, text, world
 
-
-@pytest.fixture(autouse=True)
-def with_the_pump(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is the pump that calls."""
-    monkeypatch.setenv("RAWPROXY_PUMP", "on")
+pytestmark = pytest.mark.usefixtures("with_the_pump")
 
 
 async def fresh(here: World) -> Client:

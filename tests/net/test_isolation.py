@@ -204,7 +204,7 @@ def planted(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -
     """Faults of ours in two models' exchanges; little room to upstreams, and less on the unix socket."""
     caplog.set_level(logging.CRITICAL)
     real_head, real_end = Exchange.on_head, Exchange.on_end
-    real_tune, real_send = conn.tune, conn.Conn.send_now
+    real_tune, real_push = conn.tune, conn.Conn._push
 
     def on_head(self: Exchange, *arguments: Any) -> Step:
         if self.ask.model == "planted":
@@ -223,16 +223,16 @@ def planted(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -
     def tune_accepted(sock: socket.socket, *more: float) -> None:
         (tune if sock.family == socket.AF_UNIX else real_tune)(sock, *more)
 
-    def send_now(self: conn.Conn, data: bytes) -> bool:
+    def push(self: conn.Conn, data: bytes | memoryview) -> bool:
         if data and (self._sock.family == socket.AF_UNIX or len(data) > MUCH_BYTES):
             return self._left(conn.joined(self._pending, data))  # as if the kernel took nothing now
-        return real_send(self, data)
+        return real_push(self, data)
 
     def connect_now(self: net_upstream.Upstreams, place: net_upstream.Place) -> None:
         """What is failed are waits: they are to be had wherever they can be."""
 
     monkeypatch.setattr(net_upstream.Upstreams, "_connect_now", connect_now)
-    monkeypatch.setattr(conn.Conn, "send_now", send_now)
+    monkeypatch.setattr(conn.Conn, "_push", push)
     monkeypatch.setattr(listen, "tune", tune_accepted)
     monkeypatch.setattr(Exchange, "on_head", on_head)
     monkeypatch.setattr(Exchange, "on_end", on_end)

@@ -258,9 +258,9 @@ async def test_a_drain_waits_no_longer_for_a_request(
 
 
 @pytest.mark.parametrize("over", [-1, 0, 1])
-async def test_a_queue_is_taken_in_parts(over: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("with_the_pump")
+async def test_a_queue_is_taken_in_parts(over: int) -> None:
     """Not one by one: streams that are ready all the time would let hardly anybody in."""
-    monkeypatch.setenv("RAWPROXY_PUMP", "on")
     config = {
         "server": {"listen": ["127.0.0.1:0"]}, "admin": {"listen": ""},
         "upstreams": {"local": ENGINE},

@@ -32,11 +32,7 @@ from tests.net.world import (
 PLACES = ["start", "on_head", "on_data", "on_end", "_commit"]
 FAULTS = [*itertools.product(PLACES, [False, True]), ("_finish", True)]
 
-
-@pytest.fixture(autouse=True)
-def with_the_pump(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is the pump that calls."""
-    monkeypatch.setenv("RAWPROXY_PUMP", "on")
+pytestmark = pytest.mark.usefixtures("with_the_pump")
 
 
 @pytest.mark.parametrize("client", [CHAT, MESSAGES])
@@ -78,14 +74,17 @@ async def test_none_is_woken_for_a_connection_to_this_machine(client: str) -> No
 
 async def test_one_that_is_not_there_at_once_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[tuple[str, int]] = []
+    real = socket.socket.connect
 
-    def connect_ex(self: socket.socket, address: tuple[str, int]) -> int:
+    def connect(self: socket.socket, address: tuple[str, int]) -> None:
+        if tried:
+            return real(self, address)
         tried.append(address)
-        return errno.EINPROGRESS
+        raise BlockingIOError(errno.EINPROGRESS, "not yet")
 
     async with world(answers, CHAT) as here:
         link = await Client.connect(here.url)
-        monkeypatch.setattr(socket.socket, "connect_ex", connect_ex)
+        monkeypatch.setattr(socket.socket, "connect", connect)
         await link.send("POST", PATH[CHAT], BLOCKING)
         assert (await link.response()).status == 200
         assert len(tried) == here.upstreams["up"].accepted == 1
