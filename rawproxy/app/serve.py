@@ -41,11 +41,11 @@ from rawproxy.errors import ConfigError
 from rawproxy.gateway.record import Record
 from rawproxy.gateway.room import Room
 from rawproxy.net.connections import Connections, Terms
-from rawproxy.net.drive import Sweeper
 from rawproxy.net.listen import Listening
 from rawproxy.net.pump import Pump
 from rawproxy.net.response import Begun, Request, Response
 from rawproxy.net.server import Server
+from rawproxy.net.sweep import Sweeper
 from rawproxy.net.upstream import Upstreams
 from rawproxy.net.welcome import Entrance, Serving
 

@@ -18,7 +18,7 @@ import outcome
 import trio
 
 from rawproxy.errors import WireError
-from rawproxy.net.pump import Pump, Taker
+from rawproxy.net.pump import Pump, Taker, Then
 from rawproxy.wire.tls import Tls
 
 __all__ = [
@@ -261,7 +261,7 @@ class Conn:
         """Have what is put off by `later` in this block done at its end."""
         return nullcontext() if self._pump is None else self._pump.together()
 
-    def later(self, do: Callable[[], None]) -> bool:
+    def later(self, do: Then) -> bool:
         """Put `do` off until all that is ready now was handled; False where nothing is put off."""
         return self._pump is not None and self._pump.later(do)
 
@@ -302,12 +302,20 @@ class Conn:
         Raises:
             OSError: the connection broke.
         """
-        if self._tls is not None:
-            try:
-                data = self._tls.send([data])
-            except WireError as error:
-                raise ConnectionAbortedError(errno.ECONNABORTED, str(error)) from error
-        return self._push(data)
+        return self._push(self._sealed(data))
+
+    def hold(self, data: bytes) -> None:
+        """Let `data` wait for the next write, behind what waits already. OSError as `send_now`."""
+        self._left(joined(self._pending, self._sealed(data)))
+
+    def _sealed(self, data: bytes) -> bytes:
+        """Return what goes on the wire for `data`."""
+        if self._tls is None:
+            return data
+        try:
+            return self._tls.send([data])
+        except WireError as error:
+            raise ConnectionAbortedError(errno.ECONNABORTED, str(error)) from error
 
     async def flush_some(self) -> bool:
         """Wait until the kernel takes more, and give it that; False when some still waits."""
@@ -399,13 +407,15 @@ class Conn:
             sent = self._sock.send(data)
         except BlockingIOError:
             sent = 0
-        if sent == len(data) and not self.pending:
-            return True
-        return self._left(data, sent)
+        if sent < len(data):
+            return self._left(data, sent)
+        if self.pending:
+            self._left(b"")
+        return True
 
     def _left(self, data: bytes | memoryview, sent: int = 0) -> bool:
         """Keep what the kernel did not take; return whether that is nothing."""
-        self._pending = rest_of(data, sent)
+        self._pending = rest_of(data, sent) if sent else data
         self.pending = len(self._pending)
         return not self.pending
 

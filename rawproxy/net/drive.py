@@ -29,13 +29,14 @@ from rawproxy.gateway.exchange import (
 )
 from rawproxy.gateway.liveness import Clocks, Due
 from rawproxy.gateway.record import Outcome, Record
+from rawproxy.net.pump import Then
 from rawproxy.net.relay import Flow, relay
 from rawproxy.net.response import ClientGone, Response
 from rawproxy.net.upstream import Reply, Sent, Upstreams
 from rawproxy.net.upstream_http2 import NotProcessed
 from rawproxy.wire.http import Fields
 
-__all__ = ["Run", "Sweeper"]
+__all__ = ["Run"]
 
 _WORDS = {
     Due.CONNECT: "the upstream did not accept a connection in time",
@@ -150,7 +151,9 @@ class Run:
                 self._sent = self._upstreams.begin(step, self._clocks)
         except Exception:
             self._next = self._fault()
-        if self._sent is None or self._sent.conn.pending:
+        if self._sent is None:
+            return False
+        if not (self._upstreams.later(self._ask) or self._sent.send_now()):
             return False
         self._done, self._wake, self._attempting = done, wake, True
         self._sent.conn.take(self._on_ready)
@@ -171,7 +174,12 @@ class Run:
     def _stop(self) -> None:
         if self._wake is None:
             return
-        self._done, self._wake, self._attempting = None, None, False
+        self._done, self._wake = None, None
+        self._leave()
+
+    def _leave(self) -> None:
+        """Read no more of the upstream."""
+        self._attempting = False
         if self._flow is not None:
             if (parts := self._flow.stop()) and isinstance(step := self._follows, Commit):
                 self._follows = Commit(step.status, step.fields, parts, step.pipe)
@@ -184,6 +192,16 @@ class Run:
         if (wake := self._wake) is not None:
             self._stop()
             wake()
+
+    def _later(self, do: Then, now: float) -> None:
+        """Do it when all that is ready now was handled: a peer is woken once, not for each of many writes."""
+        if not self._upstreams.later(do):
+            do(now)
+
+    def _ask(self, _: float) -> None:
+        """Send the request, unless a task has it by now."""
+        if self._wake is not None and self._sent is not None and not self._sent.send_now():
+            self._hand_over()
 
     def _on_ready(self) -> None:
         """Read what the upstream has sent, and do what follows from it; called by the pump."""
@@ -261,41 +279,57 @@ class Run:
 
     def _conclude(self, step: Step, now: float) -> None:
         """Say the last to the client, and be done; whatever needs more than that is left to a task."""
-        done, wake = self._done, self._wake
-        assert done is not None
-        assert wake is not None
-        self._stop()
+        self._leave()
         self._let_go()
         self._next = step
         try:
-            said = self._says(step, now)
+            if self._says(step, now):
+                self._next = None
+                self._later(self._answer, now)
+                return
         except ClientGone:
-            self._outcome, said = "client_gone", False
+            self._outcome = "client_gone"
         except Exception:
-            self._next, said = self._fault(), False
-        if said:
-            self._ended = True
-            self._keep(self)
-            done()
-        else:
-            wake()
+            self._next = self._fault()
+        self._hand_over()
 
     def _says(self, step: Step, now: float) -> bool:
-        """Say the last to the client; return whether it was that, and the client took it."""
+        """Have the last for the client wait; return whether it was that."""
         response = self._response
         match step:
             case Answer(status=status, fields=fields, body=body):
-                said = response.answer_now(status, fields, body, now)
+                response.hold_answer(status, fields, body, now)
             case Commit(status=status, fields=fields, parts=parts) if not (
                 response.begun or self._exchange.ask.stream
             ):
-                said = response.answer_now(status, fields, b"".join(parts), now)
+                response.hold_answer(status, fields, b"".join(parts), now)
             case Finish(parts=parts):
-                said = response.finish_now(parts, now)
+                response.hold_end(parts, now)
             case _:
                 return False
-        self._next = None
-        return said
+        return True
+
+    def _answer(self, now: float) -> None:
+        """Send the last to the client, unless a task has it by now."""
+        if self._done is None:
+            return
+        try:
+            if self._response.hand_over(now):
+                self._later(self._close, now)
+                return
+        except ClientGone:
+            self._outcome = "client_gone"
+        except Exception:
+            self._next = self._fault()
+        self._hand_over()
+
+    def _close(self, _: float) -> None:
+        """Be done."""
+        if (done := self._done) is not None:
+            self._stop()
+            self._ended = True
+            self._keep(self)
+            done()
 
     def _fail(self) -> None:
         """Learn of a bug of ours, the current exception."""
@@ -562,36 +596,3 @@ class Run:
         elif step:
             self._response.nudge(step)
         self._clocks.spoke(now)
-
-
-class Sweeper:
-    """Looks at the clocks of all running exchanges, coarsely: no timer for each event of each stream.
-
-    Args:
-        period: seconds between two looks; the error of every clock.
-        upstreams: their idle connections are looked at as well.
-    """
-
-    def __init__(self, period: float, upstreams: Upstreams) -> None:
-        self.period = period
-        self.upstreams = upstreams
-        self.runs: set[Run] = set()
-
-    async def sweep(self) -> None:
-        """Run until cancelled."""
-        while True:
-            try:
-                await trio.sleep(self.period)
-                now = trio.current_time()
-                for run in tuple(self.runs):
-                    self._tick(run, now)
-                self.upstreams.sweep(now)
-            except Exception:  # without clocks nothing of anybody would ever end
-                _log.exception("sweep")
-
-    def _tick(self, run: Run, now: float) -> None:
-        try:
-            run.tick(now)
-        except Exception:  # a bug of ours in one exchange stops no other one's clocks
-            _log.exception("tick")
-            run.give_up()

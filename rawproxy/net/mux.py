@@ -204,6 +204,10 @@ class Lane:
         self._mux.push(self)
         return not self._waits
 
+    def hold(self, data: bytes) -> None:
+        """Let `data` wait for the next `send_now`."""
+        self._waits = joined(self._waits, data)
+
     async def flush_some(self) -> bool:
         """Wait until some of what waits has gone; False when some still waits. OSError."""
         if self._waits:
@@ -364,10 +368,11 @@ class Mux:
         if not self._put_off:
             self._send()
 
-    def _flush_late(self) -> None:
+    def _flush_late(self, _: float) -> None:
         self._put_off = False
         self._send()
-        self.go_round()
+        if self._queue:
+            self.go_round()
 
     def _send(self) -> None:
         self._unsent = 0

@@ -84,7 +84,7 @@ class Pump:
         self._until: dict[int, float] = {}  # reads that are not waited for longer
         self._alarm = trio.CancelScope()  # its deadline is when to look at those
         self._together = 0  # blocks of `together` that we are in
-        self._later: list[Callable[[], None]] = []
+        self._later: list[Then] = []
         self._now = trio.current_time
 
     def __contains__(self, fd: int) -> bool:
@@ -121,13 +121,21 @@ class Pump:
             self._apart()
 
     def _apart(self) -> None:
+        if self._together == 1 and self._later:
+            self._do_later()
         self._together -= 1
         if not self._together and self._later:
-            later, self._later = self._later, []
-            _do_all(later)
+            self._do_later()
 
-    def later(self, do: Callable[[], None]) -> bool:
-        """Do this once all that is ready now was handled; False outside of that: then nobody will."""
+    def _do_later(self) -> None:
+        later, self._later = self._later, []
+        _do_all(later, self._now())
+
+    def later(self, do: Then) -> bool:
+        """Do this once all that is ready now was handled; False outside of that: then nobody will.
+
+        What one of those puts off comes behind all of them; what that one would is not put off.
+        """
         if self._together:
             self._later.append(do)
         return self._together > 0

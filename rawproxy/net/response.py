@@ -65,6 +65,10 @@ class Out(Protocol):
         """Hand over `data`, as far as it is taken now; False when some of it waits. OSError."""
         ...
 
+    def hold(self, data: bytes) -> None:
+        """Let `data` wait for the next `send_now`, behind what waits already. OSError."""
+        ...
+
     async def flush_some(self) -> bool:
         """Wait until more is taken; False when some still waits. OSError."""
         ...
@@ -136,9 +140,9 @@ class Response(ABC):
         """Write a whole response."""
         await self._send(self._answer(status, fields, body))
 
-    def answer_now(self, status: int, fields: Fields, body: bytes, now: float) -> bool:
-        """Do as `answer`, without waiting; False when some of it waits for `flush`."""
-        return self._put(self._answer(status, fields, body), now)
+    def hold_answer(self, status: int, fields: Fields, body: bytes, now: float) -> None:
+        """Do as `answer`, as far as that `hand_over` or `flush` sends it."""
+        self._hold(self._answer(status, fields, body), now)
 
     async def begin(self, status: int, fields: Fields, parts: list[bytes]) -> None:
         """Write the head, unless it went already, and the first parts, in one write."""
@@ -164,9 +168,13 @@ class Response(ABC):
         """Write the last parts and end the body cleanly."""
         await self._send(self._last(parts))
 
-    def finish_now(self, parts: list[bytes], now: float) -> bool:
-        """Do as `finish`, without waiting; False when some of it waits for `flush`."""
-        return self._put(self._last(parts), now)
+    def hold_end(self, parts: list[bytes], now: float) -> None:
+        """Do as `finish`, as far as that `hand_over` or `flush` sends it."""
+        self._hold(self._last(parts), now)
+
+    def hand_over(self, now: float) -> bool:
+        """Send what waits, without waiting; False when some of it waits on for `flush`."""
+        return self._put(b"", now)
 
     def abort(self) -> None:
         """End the body uncleanly: what was sent must not look whole."""
@@ -222,6 +230,18 @@ class Response(ABC):
         elif not self._put(data, trio.current_time()):
             del data
             await self.flush()
+
+    def _hold(self, data: bytes, now: float) -> None:
+        """Let `data` wait."""
+        if self.gone:
+            return
+        assert self.clocks is not None
+        if not self._out.pending:
+            self.clocks.progressed(now, left=True)
+        try:
+            self._out.hold(data)
+        except OSError as error:
+            raise ClientGone from error
 
     def _put(self, data: bytes, now: float) -> bool:
         """Hand over `data` as far as it is taken now; False when some of it waits."""

@@ -22,8 +22,9 @@ from rawproxy.gateway.face import Face
 from rawproxy.gateway.front import Errand, errand, error_answer, local_answer, nearest
 from rawproxy.gateway.liveness import Clocks
 from rawproxy.gateway.record import Record
-from rawproxy.net.drive import LARGE_BODY, Run, Sweeper
+from rawproxy.net.drive import LARGE_BODY, Run
 from rawproxy.net.response import Request, Response
+from rawproxy.net.sweep import Sweeper
 from rawproxy.wire.fields import get
 from rawproxy.wire.http import Fields, RequestHead
 

@@ -28,7 +28,7 @@ from rawproxy.gateway.attempt import Attempt
 from rawproxy.gateway.liveness import Clocks
 from rawproxy.gateway.providers import TlsFiles, Upstream
 from rawproxy.net.conn import SCARCE, Conn, connected, connected_now
-from rawproxy.net.pump import Pump, Taker
+from rawproxy.net.pump import Pump, Taker, Then
 from rawproxy.net.relay import Source
 from rawproxy.net.resolve import Resolver
 from rawproxy.net.upstream_http2 import Http2Link, NotProcessed
@@ -92,13 +92,17 @@ class Reply(Source, Protocol):
 
 
 class Sent(Protocol):
-    """A request that was sent, as far as the kernel took it at once.
+    """A request on its way.
 
     Attributes:
         conn: where the response comes.
     """
 
     conn: Conn
+
+    def send_now(self) -> bool:
+        """Send it, as far as the kernel takes it now; False when some of it waits for `reply`."""
+        ...
 
     async def reply(self) -> Reply:
         """Return the response, once its head has come. UpstreamError; NotProcessed: it may be sent anew."""
@@ -132,17 +136,23 @@ class _Http1Link:
     async def ask(self, head: RequestHead, body: bytes) -> "_Http1Reply":
         """Send a request; return its response once the head has come. Raises as `reply`."""
         self.begin(head, body)
+        self.send_now()
         return await self.reply()
 
     def begin(self, head: RequestHead, body: bytes) -> None:
-        """Send a request, as far as the kernel takes it now; `reply` sends the rest."""
+        """Write a request, which `send_now` sends, and `reply` as far as that has not."""
         try:
-            request = write_request(head.method, head.target, head.fields, body)
-            with suppress(OSError):  # it may have answered before it closed: reading tells
-                self.conn.send_now(request)
+            self.conn.hold(write_request(head.method, head.target, head.fields, body))
         except BaseException:
             self._pool.drop(self)
             raise
+
+    def send_now(self) -> bool:
+        """Send what waits of the request, as far as the kernel takes it now; False when some still waits."""
+        try:
+            return self.conn.send_now(b"")
+        except OSError:  # it may have answered before it closed: reading tells
+            return True
 
     async def reply(self) -> "_Http1Reply":
         """Return the response to the request that was begun, once its head has come.
@@ -352,7 +362,7 @@ class Upstreams:
             return await self._ask(link, attempt)
 
     def begin(self, attempt: Attempt, clocks: Clocks) -> Sent | None:
-        """Do as `send`, without waiting: None where no connection is at hand of which one would be called."""
+        """Write an attempt's request; None where no connection is at hand of which one would be called."""
         if self._pump is None or not self._pump.moves:
             return None
         place = self._place(attempt.candidate.upstream)
@@ -365,6 +375,10 @@ class Upstreams:
         clocks.waiting(now)
         link.begin(_head_of(attempt), attempt.body)
         return link
+
+    def later(self, do: Then) -> bool:
+        """Put `do` off until all that is ready now was handled; False where nothing is put off."""
+        return self._pump is not None and self._pump.later(do)
 
     @staticmethod
     async def _ask(link: _Http1Link | Http2Link, attempt: Attempt) -> Reply:

@@ -202,6 +202,12 @@ class Client:
     async def send(
         self, method: str, target: str, body: bytes = b"", fields: dict[str, str] | None = None
     ) -> None:
+        await self.stream.send_all(self.request(method, target, body, fields))
+
+    def request(
+        self, method: str, target: str, body: bytes = b"", fields: dict[str, str] | None = None
+    ) -> bytes:
+        """The bytes of the next request."""
         if self._h11.our_state is h11.DONE:
             self._h11.start_next_cycle()
         given = {"host": "localhost", "content-length": str(len(body))} | (fields or {})
@@ -210,8 +216,7 @@ class Client:
         request = h11.Request(method=method, target=target, headers=list(given.items()))
         out = self._h11.send(request) or b""
         out += (self._h11.send(h11.Data(data=body)) or b"") if body else b""
-        out += self._h11.send(h11.EndOfMessage()) or b""
-        await self.stream.send_all(out)
+        return out + (self._h11.send(h11.EndOfMessage()) or b"")
 
     async def event(self) -> object:
         """The next h11 event."""

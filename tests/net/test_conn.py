@@ -65,6 +65,17 @@ async def test_what_is_not_taken_waits_and_nothing_overtakes_it() -> None:
         conn.close()
 
 
+async def test_what_is_held_goes_with_the_next_write() -> None:
+    conn, theirs = pair()
+    with theirs:
+        conn.hold(b"one ")
+        conn.hold(b"two ")
+        assert (drain(theirs), conn.pending) == (b"", 8)
+        assert conn.send_now(b"three")
+        assert (drain(theirs), conn.pending) == (b"one two three", 0)
+        conn.close()
+
+
 def test_what_waits_is_copied_no_more_often_than_it_halves() -> None:
     whole = bytes(range(256)) * 64
     rest: bytes | memoryview = whole

@@ -326,7 +326,7 @@ async def test_every_await_was_failed(
 
 
 ALONE_ONLY = {
-    ("listen.py", "accept"), ("listen.py", "_accept"), ("drive.py", "Sweeper.sweep"),
+    ("listen.py", "accept"), ("listen.py", "_accept"), ("sweep.py", "Sweeper.sweep"),
     ("pump.py", "Pump._look"), ("pump.py", "Pump._expire"), ("pump.py", "Pump._on_and_on"),
     ("standby.py", "Standby.run"),
 }  # fmt: skip

@@ -139,6 +139,17 @@ async def test_what_is_ready_together_goes_out_in_one_write() -> None:
             assert await peer.rest(number) == (b"x" * 100, True)
 
 
+async def test_what_a_lane_holds_goes_with_its_next_write() -> None:
+    with both() as (server, peer):
+        (number,) = await ask(peer, 1)
+        (lane,) = await server.until_lanes(1)
+        lane.hold(b"one ")
+        assert lane.pending == 4
+        assert server.answer(lane, b"two")
+        await peer.head(number)
+        assert await peer.rest(number) == (b"one two", True)
+
+
 async def test_what_is_put_off_is_no_more_than_the_queue_holds() -> None:
     with both() as (server, peer):
         await ask(peer, 3, window=2**20)

@@ -5,13 +5,18 @@ The tests of all other files go this way, too, but with the plugin `tasks.py`.
 
 import errno
 import itertools
+import os
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import pytest
 import trio
 from trio.testing import MockClock
 
 from rawproxy.gateway.exchange import Exchange
+from rawproxy.net.conn import Conn
 from rawproxy.net.downstream import PIPELINED_BYTES
 from tests.net.fakes import LAST_CHUNK, Client, Seen, chunk, whole
 from tests.net.plain import BLOCKING, Woken, answers, slowly, warm
@@ -19,6 +24,7 @@ from tests.net.world import (
     CHAT,
     MESSAGES,
     PATH,
+    World,
     call,
     delta,
     end,
@@ -261,3 +267,129 @@ async def test_a_stale_connection_is_replaced() -> None:
         assert here.upstreams["up"].accepted == 3
         for link in links:
             await link.aclose()
+
+
+@dataclass
+class Meeting:
+    """Calls whose upstream requests are all there, and whose replies are not."""
+
+    here: World
+    links: list[Client]
+    wires: list[trio.SocketStream]
+
+    def reply(self) -> None:
+        """Have all replies come at a time: nobody else has a turn between them."""
+        for wire in self.wires:
+            os.write(wire.socket.fileno(), whole(200, reply_body(CHAT, "fine")))
+
+
+@asynccontextmanager
+async def meeting(count: int) -> AsyncIterator[Meeting]:
+    wires: list[trio.SocketStream] = []
+
+    async def script(seen: Seen, wire: trio.SocketStream) -> None:
+        wires.append(wire)
+
+    async with world(script, CHAT) as here:
+        links = [await Client.connect(here.url) for _ in range(count)]
+        meet = Meeting(here, links, wires)
+        for warmed in (False, True):
+            wires.clear()
+            for link in links:
+                await link.send("POST", PATH[CHAT], BLOCKING)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert len(wires) == count
+            if not warmed:
+                meet.reply()
+                for link in links:
+                    assert (await link.response()).status == 200
+                await here.kept(count)
+        yield meet
+        for link in links:
+            await link.aclose()
+
+
+async def test_what_is_ready_together_is_sent_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer that sleeps is woken once, not between two that are read."""
+    order: list[str] = []
+    reads, sends = Conn.receive_now, Conn.send_now
+
+    def receive_now(self: Conn) -> bytes | None:
+        data = reads(self)
+        order.append("read")
+        return data
+
+    def send_now(self: Conn, data: bytes) -> bool:
+        order.append("sent")
+        return sends(self, data)
+
+    async with meeting(3) as meet:
+        monkeypatch.setattr(Conn, "receive_now", receive_now)
+        monkeypatch.setattr(Conn, "send_now", send_now)
+        meet.reply()
+        for link in meet.links:
+            assert (await link.response()).status == 200
+        assert order == ["read"] * 3 + ["sent"] * 3
+        await meet.here.kept(6)
+        assert [record.outcome for record in meet.here.records] == ["ok"] * 6
+
+
+async def test_a_client_that_leaves_as_its_reply_comes() -> None:
+    """It is seen before the reply was sent: nobody has got that."""
+    async with meeting(1) as meet:
+        meet.reply()
+        meet.links[0].stream.socket.shutdown(socket.SHUT_WR)
+        await meet.here.kept(2)
+        assert meet.here.records[1].outcome == "client_gone"
+        assert meet.here.running == meet.here.held == 0
+
+
+async def test_a_connection_that_ends_as_its_reply_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with meeting(1) as meet:
+
+        def send(self: socket.socket, data: bytes) -> int:
+            monkeypatch.undo()
+            raise ConnectionResetError(errno.ECONNRESET, "reset")
+
+        monkeypatch.setattr(socket.socket, "send", send)
+        meet.reply()
+        await meet.here.kept(2)
+        assert meet.here.records[1].outcome == "client_gone"
+        assert meet.here.running == meet.here.held == 0
+
+
+@pytest.mark.parametrize("taken", [0, 1, 100])
+@pytest.mark.parametrize("at", ["request", "reply"])
+async def test_what_the_kernel_does_not_take_is_left_to_a_task(
+    at: str, taken: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = socket.socket.send
+    sends = 0
+
+    def send(self: socket.socket, data: bytes) -> int:
+        nonlocal sends
+        sends += 1
+        if sends > (at == "reply"):
+            monkeypatch.undo()
+            if not taken:
+                raise BlockingIOError(errno.EAGAIN, "not now")
+            data = data[:taken]
+        return real(self, data)
+
+    async with world(answers, CHAT) as here:
+        link = await Client.connect(here.url)
+        await warm(here, link)
+        for woken_times in (1, 0):
+            woken = Woken()
+            trio.lowlevel.add_instrument(woken)
+            os.write(link.stream.socket.fileno(), link.request("POST", PATH[CHAT], BLOCKING))
+            if woken_times:
+                monkeypatch.setattr(socket.socket, "send", send)
+            assert b'"fine"' in (await link.response()).body
+            await here.kept(2 + (not woken_times))
+            trio.lowlevel.remove_instrument(woken)
+            assert (woken.times > 0) == bool(woken_times)
+        assert [record.outcome for record in here.records] == ["ok"] * 3
+        assert here.upstreams["up"].seen[1].body == BLOCKING
+        assert here.running == here.held == 0
+        await link.aclose()

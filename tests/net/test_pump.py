@@ -254,7 +254,7 @@ async def test_what_a_taker_leaves_is_done_when_all_have_read(
         def then(now: float) -> None:
             done.append("sent")
             times.append(now)
-            assert pump.later(lambda: done.append("later"))
+            assert pump.later(lambda _: done.append("later"))
             raise RuntimeError("ours")
 
         def taker(one: Conn) -> Then:
@@ -273,22 +273,49 @@ async def test_what_a_taker_leaves_is_done_when_all_have_read(
         assert caplog.text.count("RuntimeError: ours") == 2
 
 
+async def test_what_is_put_off_twice_comes_last() -> None:
+    """And no third time: that would have no end."""
+    async with pumping_two() as (pump, (conn, there), (other, far)):
+        done: list[str] = []
+        thrice: list[bool] = []
+
+        def first(_: float) -> None:
+            done.append("first")
+            assert pump.later(second)
+
+        def second(_: float) -> None:
+            done.append("second")
+            thrice.append(pump.later(second))
+
+        def taker(one: Conn) -> None:
+            one.receive_now()
+            assert pump.later(first)
+
+        conn.take(lambda: taker(conn))
+        other.take(lambda: taker(other))
+        there.send(b"x")
+        far.send(b"y")
+        await settle()
+        assert done == ["first", "first", "second", "second"]
+        assert thrice == [False, False]
+
+
 async def test_what_is_put_off_comes_after_all_that_is_ready(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with pumping_two() as (pump, (conn, there), (other, far)):
         done: list[str] = []
 
-        def broken() -> None:
+        def broken(_: float) -> None:
             raise RuntimeError("ours")
 
         def taker(one: Conn) -> None:
             one.receive_now()
             done.append("took")
             assert pump.later(broken)
-            assert pump.later(lambda: done.append("later"))
+            assert pump.later(lambda _: done.append("later"))
 
-        assert not pump.later(lambda: done.append("never"))
+        assert not pump.later(lambda _: done.append("never"))
         conn.take(lambda: taker(conn))
         other.take(lambda: taker(other))
         with pump.together():  # nothing but the block that is the outer one counts

@@ -4,6 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from rawproxy.gateway.liveness import Clocks, Due, Timing
 from rawproxy.net.response import ClientGone, Response
 from rawproxy.wire.http import Fields, RequestHead
 
@@ -25,6 +26,9 @@ class Pipe:
         self.taken += self.waits[: self.room]
         self.waits = self.waits[self.room :]
         return not self.waits
+
+    def hold(self, data: bytes) -> None:
+        self.waits += data
 
     async def flush_some(self) -> bool:
         await trio.Event().wait()
@@ -71,6 +75,41 @@ async def test_an_answer_has_its_length(method: bytes, status: int, written: byt
     response, pipe = plain(method=method)
     await response.answer(status, [(b"a", b"b")], b"ok" if status == 200 else b"")
     assert (pipe.taken, response.flushed) == (written, True)
+
+
+@pytest.mark.parametrize("over", [-1, 0, 1])
+async def test_what_is_held_is_handed_over_at_once(over: int) -> None:
+    """As far as it is taken: the client's clock runs for the rest, and from when it was said."""
+    response, pipe = plain(room=48 + over)
+    response.clocks = clocks = Clocks(Timing(), 7, 0.0)
+    response.hold_answer(200, [], b"x" * 15, 1.0)
+    assert (len(pipe.waits), pipe.taken, clocks.blocked) == (48, b"", True)
+    assert clocks.due(7.9) is None
+    assert clocks.due(8.0) is Due.WRITE
+    assert response.hand_over(2.0) == (over >= 0) == response.flushed
+    assert clocks.blocked == (over < 0)
+    assert (
+        pipe.taken[: 48 + over] == b"200 [(b'content-length', b'15')]|".ljust(48, b"x")[: 48 + over]
+    )
+
+
+async def test_the_end_is_held_behind_what_waits() -> None:
+    response, pipe = plain(room=4)
+    response.clocks = Clocks(Timing(), 7, 0.0)
+    response.begin_now(200, [], [b"a"])
+    response.hold_end([b"b"], 1.0)
+    assert (pipe.taken, pipe.waits) == (b"200|", b"ab.")
+    assert response.hand_over(2.0)
+    assert pipe.taken == b"200|ab."
+
+
+async def test_nothing_is_held_for_a_client_that_has_left() -> None:
+    response, pipe = plain()
+    response.clocks = Clocks(Timing(), 7, 0.0)
+    response.gone = True
+    response.hold_answer(200, [], b"ok", 1.0)
+    assert response.hand_over(2.0)
+    assert pipe.taken == pipe.waits == b""
 
 
 async def test_an_answer_that_is_not_taken_has_a_limit(autojump_clock: MockClock) -> None:

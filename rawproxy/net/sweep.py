@@ -1,0 +1,48 @@
+"""The clocks of all exchanges are looked at together, coarsely.
+
+Layer: net.
+"""
+
+import logging
+
+import trio
+
+from rawproxy.net.drive import Run
+from rawproxy.net.upstream import Upstreams
+
+__all__ = ["Sweeper"]
+
+_log = logging.getLogger("rawproxy")
+
+
+class Sweeper:
+    """Looks at the clocks of all running exchanges, coarsely: no timer for each event of each stream.
+
+    Args:
+        period: seconds between two looks; the error of every clock.
+        upstreams: their idle connections are looked at as well.
+    """
+
+    def __init__(self, period: float, upstreams: Upstreams) -> None:
+        self.period = period
+        self.upstreams = upstreams
+        self.runs: set[Run] = set()
+
+    async def sweep(self) -> None:
+        """Run until cancelled."""
+        while True:
+            try:
+                await trio.sleep(self.period)
+                now = trio.current_time()
+                for run in tuple(self.runs):
+                    self._tick(run, now)
+                self.upstreams.sweep(now)
+            except Exception:  # without clocks nothing of anybody would ever end
+                _log.exception("sweep")
+
+    def _tick(self, run: Run, now: float) -> None:
+        try:
+            run.tick(now)
+        except Exception:  # a bug of ours in one exchange stops no other one's clocks
+            _log.exception("tick")
+            run.give_up()

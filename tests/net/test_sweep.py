@@ -1,0 +1,60 @@
+"""The clocks of all exchanges: each is looked at in each period, whatever becomes of the others."""
+
+from typing import cast
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from rawproxy.net.drive import Run
+from rawproxy.net.sweep import Sweeper
+from rawproxy.net.upstream import Upstreams
+
+
+class Ticks:
+    """Stands for an exchange: notes when it was looked at."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.fails = fails
+        self.times: list[float] = []
+        self.given_up = False
+
+    def tick(self, now: float) -> None:
+        self.times.append(now)
+        if self.fails:
+            raise RuntimeError("planted")
+
+    def give_up(self) -> None:
+        self.given_up = True
+
+
+class Pool(Upstreams):
+    """Notes when it was looked at; fails the first time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times: list[float] = []
+
+    def sweep(self, now: float) -> None:
+        self.times.append(now)
+        if len(self.times) == 1:
+            raise RuntimeError("planted too")
+
+
+async def test_each_is_looked_at_in_each_period(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool = Pool()
+    sweeper = Sweeper(0.25, pool)
+    good, bad = Ticks(), Ticks(fails=True)
+    sweeper.runs = cast("set[Run]", {good, bad})
+    began = trio.current_time()
+    with trio.move_on_after(1.1):
+        await sweeper.sweep()
+    periods = pytest.approx([began + 0.25 * turn for turn in (1, 2, 3, 4)])
+    assert good.times == bad.times == pool.times == periods
+    assert (good.given_up, bad.given_up) == (False, True)
+    assert (caplog.text.count("Error: planted\n"), caplog.text.count("Error: planted too\n")) == (
+        4,
+        1,
+    )
