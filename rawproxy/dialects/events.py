@@ -26,6 +26,7 @@ from rawproxy.dialects.envelope import Seal
 __all__ = [
     "BEARING",
     "NO_JSON",
+    "UNSAID",
     "Close",
     "Delta",
     "End",
@@ -169,7 +170,7 @@ class Usage(msgspec.Struct, frozen=True, tag="usage", omit_defaults=True):
 
     def merged(self, later: "Usage") -> "Usage":
         """Return both counts as one: what `later` says wins, what it leaves out stays."""
-        if self == _UNSAID and (later.server_tools or later.server_tools is NO_JSON):
+        if self == UNSAID and (later.server_tools or later.server_tools is NO_JSON):
             return later
         said = {
             name: value
@@ -179,7 +180,8 @@ class Usage(msgspec.Struct, frozen=True, tag="usage", omit_defaults=True):
         return msgspec.structs.replace(self, **said)
 
 
-_UNSAID = Usage()
+UNSAID = Usage()
+"""Nothing was counted."""
 
 
 @final

@@ -26,6 +26,7 @@ __all__ = [
     "Fields",
     "choice_number",
     "decode",
+    "decode_fitting",
     "documents",
     "encode",
     "flat",
@@ -76,6 +77,14 @@ def decode(data: bytes | Raw, kind: type[T]) -> T:
         if repaired == bytes(data):
             raise
     return _decode(repaired, kind)
+
+
+def decode_fitting(data: bytes, kind: type[T]) -> T | None:
+    """Return `data` decoded as JSON of type `kind`; None where it is not that, for whatever reason."""
+    try:
+        return _decode(data, kind)
+    except ValueError:
+        return None
 
 
 def encode(value: object) -> bytes:

@@ -12,7 +12,7 @@ A call's options and tools are in `call_reader` and `call_writer`, its conversat
 from rawproxy.dialects.anthropic_messages.call_reader import CallReader
 from rawproxy.dialects.anthropic_messages.call_writer import write_call
 from rawproxy.dialects.anthropic_messages.grammar import ReplyGrammar
-from rawproxy.dialects.anthropic_messages.reader import MESSAGES, ReplyReader
+from rawproxy.dialects.anthropic_messages.reader import MESSAGES, ReplyReader, read_plain
 from rawproxy.dialects.anthropic_messages.writer import ReplyWriter, write_body
 from rawproxy.dialects.anthropic_shared import read_error, write_error
 from rawproxy.dialects.base import NOTHING_GIVEN, Back, Given, Marking
@@ -66,7 +66,8 @@ def write_count(tokens: int) -> bytes:
 
 def read_reply(body: bytes, back: Back) -> list[Event]:
     """Read a whole reply: each block is read as one that is complete when it starts."""
-    return ReplyReader(back).read_body(body)
+    plain = read_plain(body)
+    return ReplyReader(back).read_body(body) if plain is None else plain
 
 
 # The API puts no time into a reply: `now` is there because other dialects do.

@@ -7,19 +7,35 @@ understood is.
 Spec: https://platform.claude.com/docs/en/build-with-claude/streaming
 """
 
+from typing import Annotated, Literal
+
 import msgspec
-from msgspec import Raw
+from msgspec import Meta, Raw
 
 from rawproxy.dialects.anthropic_shared import read_failure
 from rawproxy.dialects.base import Back
 from rawproxy.dialects.envelope import seal
-from rawproxy.dialects.events import NO_JSON, Event, Note, Reason, Usage, Whole
-from rawproxy.dialects.reading import decode, documents, encode, whole_count
+from rawproxy.dialects.events import (
+    NO_JSON,
+    UNSAID,
+    Close,
+    Delta,
+    End,
+    Event,
+    Note,
+    Open,
+    Reason,
+    Start,
+    Stop,
+    Usage,
+    Whole,
+)
+from rawproxy.dialects.reading import decode, decode_fitting, documents, encode, whole_count
 from rawproxy.dialects.scribe import Scribe
 from rawproxy.errors import UpstreamNonsense
 from rawproxy.wire.frame import Frame
 
-__all__ = ["MESSAGES", "ReplyReader"]
+__all__ = ["MESSAGES", "ReplyReader", "read_plain"]
 
 MESSAGES = "anthropic_messages"
 """The dialect's name, in what only it has."""
@@ -91,6 +107,25 @@ class _Message(msgspec.Struct):
     stop_details: _StopDetails | None = None
     usage: _Usage | None = None
     error: Raw = Raw()
+
+
+class _PlainBlock(msgspec.Struct):
+    type: Literal["text"]
+    text: Annotated[str, Meta(min_length=1)]
+    citations: Annotated[list[Raw], Meta(max_length=0)] | None = None
+
+
+class _PlainMessage(msgspec.Struct):
+    """A whole body with one text, and nothing else: most of them."""
+
+    content: Annotated[list[_PlainBlock], Meta(min_length=1, max_length=1)]
+    stop_reason: Literal["end_turn", "max_tokens", "stop_sequence"]
+    id: str | None = None
+    model: str | None = None
+    stop_sequence: str | None = None
+    stop_details: None = None
+    usage: _Usage | None = None
+    error: None = None
 
 
 class _Event(msgspec.Struct):
@@ -394,6 +429,26 @@ class ReplyReader:
             else:
                 item = Raw(encode(members | {"input": Raw(said)}))
         return self._scribe.item(Whole(MESSAGES, item, growing.kind))
+
+
+def read_plain(body: bytes) -> list[Event] | None:
+    """Return what `ReplyReader.read_body` does, at a fifth of its cost; None where more than a text was said."""
+    plain = decode_fitting(body, _PlainMessage)
+    if plain is None or (plain.usage is not None and plain.usage.server_tool_use):
+        return None
+    word = plain.stop_reason
+    events: list[Event] = [
+        Start(plain.id or None, plain.model or None),
+        Open(0, "text"),
+        Delta(0, plain.content[0].text),
+        Close(0),
+        Stop(_REASONS[word], sequence=plain.stop_sequence or None, word=word),
+    ]
+    counts = plain.usage
+    if counts is not None and (usage := _read_usage(counts)) != UNSAID:
+        events.append(usage)
+    events.append(End(counts.service_tier if counts is not None else None))
+    return events
 
 
 class _RawDelta(msgspec.Struct):

@@ -44,7 +44,7 @@ from rawproxy.dialects.openai_chat.messages import (
     inner_object,
     whole_object,
 )
-from rawproxy.dialects.openai_chat.reader import ChunkReader
+from rawproxy.dialects.openai_chat.reader import ChunkReader, read_plain
 from rawproxy.dialects.openai_chat.writer import ChunkWriter, write_body
 from rawproxy.dialects.openai_shared import read_error, write_error
 from rawproxy.dialects.reading import Fields, encode
@@ -500,7 +500,8 @@ def _own_reasoning(asked: Reasoning, name: str | None) -> Item:
 
 def read_reply(body: bytes, back: Back) -> list[Event]:
     """Read a whole reply: each message is read as one big delta."""
-    return ChunkReader(back).read_body(body)
+    plain = read_plain(body)
+    return ChunkReader(back).read_body(body) if plain is None else plain
 
 
 def write_reply(

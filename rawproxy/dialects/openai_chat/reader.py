@@ -7,21 +7,43 @@ many.
 Spec: https://platform.openai.com/docs/api-reference/chat-streaming
 """
 
+from typing import Annotated, Literal
+
 import msgspec
-from msgspec import Raw
+from msgspec import Meta, Raw
 
 from rawproxy.dialects.base import Back
 from rawproxy.dialects.envelope import Seal, seal
-from rawproxy.dialects.events import Event, Fail, FailKind, Note, Reason
+from rawproxy.dialects.events import (
+    UNSAID,
+    Close,
+    Delta,
+    End,
+    Event,
+    Fail,
+    FailKind,
+    Note,
+    Open,
+    Reason,
+    Start,
+    Stop,
+)
 from rawproxy.dialects.openai_chat.messages import PLAIN
 from rawproxy.dialects.openai_chat.reasoning_details import Entry
 from rawproxy.dialects.openai_shared import TokenUsage, read_failure, read_usage
-from rawproxy.dialects.reading import choice_number, decode, documents, encode, whole_count
+from rawproxy.dialects.reading import (
+    choice_number,
+    decode,
+    decode_fitting,
+    documents,
+    encode,
+    whole_count,
+)
 from rawproxy.dialects.scribe import Scribe
 from rawproxy.errors import UpstreamNonsense
 from rawproxy.wire.frame import Frame
 
-__all__ = ["ChunkReader"]
+__all__ = ["ChunkReader", "read_plain"]
 
 CHAT = "openai_chat"
 """The dialect's name, in what only it has."""
@@ -93,6 +115,48 @@ class _Chunk(msgspec.Struct):
     service_tier: str | None = None
     error: Raw = Raw()
     object: str | None = None
+
+
+_NoText = Literal[""] | None
+_NoList = Annotated[list[Raw], Meta(max_length=0)] | None
+
+
+class _PlainMessage(msgspec.Struct):
+    """A text, and nothing else that `_Delta` may hold."""
+
+    content: Annotated[str, Meta(min_length=1)]
+    reasoning_content: _NoText = None
+    reasoning: _NoText = None
+    reasoning_details: _NoList = None
+    thinking_blocks: _NoList = None
+    refusal: _NoText = None
+    tool_calls: _NoList = None
+    function_call: None = None
+    annotations: _NoList = None
+
+
+class _PlainChoice(msgspec.Struct):
+    message: _PlainMessage
+    finish_reason: Literal["stop", "length"]
+    index: Literal[0] | None = None
+    delta: None = None
+    stop_reason: None = None
+    stop_sequence: None = None
+    logprobs: None = None
+    usage: None = None
+
+
+class _PlainBody(msgspec.Struct):
+    """A whole body with one answer, and no more in it than a text: nearly all of them."""
+
+    choices: Annotated[list[_PlainChoice], Meta(min_length=1, max_length=1)]
+    id: str | None = None
+    model: str | None = None
+    created: int | None = None
+    usage: TokenUsage | None = None
+    service_tier: str | None = None
+    error: None = None
+    object: Literal["chat.completion"] | None = None
 
 
 class _Citation(msgspec.Struct):
@@ -411,6 +475,26 @@ class ChunkReader:
             state.text_block, cited.url, cited.title, None, cited.start_index, cited.end_index,
             CHAT, Raw(encode(item)),
         )]  # fmt: skip
+
+
+def read_plain(body: bytes) -> list[Event] | None:
+    """Return what `ChunkReader.read_body` does, at a fifth of its cost; None where more than a text was said."""
+    plain = decode_fitting(body, _PlainBody)
+    if plain is None:
+        return None
+    (choice,) = plain.choices
+    word = choice.finish_reason
+    events: list[Event] = [
+        Start(plain.id or None, plain.model or None, whole_count(plain.created)),
+        Open(0, "text"),
+        Delta(0, choice.message.content),
+        Close(0),
+        Stop(_REASONS[word], word=word),
+    ]
+    if plain.usage is not None and (usage := read_usage(plain.usage)) != UNSAID:
+        events.append(usage)
+    events.append(End(plain.service_tier or None))
+    return events
 
 
 class _TextPart(msgspec.Struct):
