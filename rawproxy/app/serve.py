@@ -91,7 +91,7 @@ class Proxy:
         self.metrics = Metrics()
         self._records = logs.RecordLog()
         self._pump = Pump(moves=os.environ.get("RAWPROXY_PUMP") != "off")
-        self._sweeper = Sweeper(_period(config), Upstreams(pump=self._pump))
+        self._sweeper = Sweeper(_period(config), Upstreams(self._pump))
         pools = pools_of(config)
         self._sources = sources_of(config, pools)
         self._fetching = trio.CancelScope()

@@ -19,7 +19,7 @@ import trio
 
 from rawproxy.errors import WireError
 from rawproxy.net.pump import Pump, Taker, Then
-from rawproxy.wire.tls import Tls
+from rawproxy.wire.tls import Session, Tls
 
 __all__ = [
     "READ_BYTES", "SCARCE", "Conn", "connected", "connected_now", "joined", "rest_of", "tune",
@@ -164,6 +164,11 @@ class Conn:
         """What both sides agreed on in the handshake (ALPN); None without TLS, or without any."""
         return self._tls.alpn if self._tls is not None else None
 
+    @property
+    def session(self) -> Session | None:
+        """What the next connection to the same server may take up of its TLS; see `Tls`."""
+        return self._tls.session if self._tls is not None else None
+
     async def handshake(self, tls: Tls) -> None:
         """Do the TLS handshake; from then on all bytes go through `tls`.
 
@@ -302,18 +307,19 @@ class Conn:
         Raises:
             OSError: the connection broke.
         """
-        return self._push(self._sealed(data))
+        return self._push(data if self._tls is None else self._sealed(self._tls, data))
 
     def hold(self, data: bytes) -> None:
         """Let `data` wait for the next write, behind what waits already. OSError as `send_now`."""
-        self._left(joined(self._pending, self._sealed(data)))
+        if self._tls is not None:
+            data = self._sealed(self._tls, data)
+        self._left(joined(self._pending, data))
 
-    def _sealed(self, data: bytes) -> bytes:
-        """Return what goes on the wire for `data`."""
-        if self._tls is None:
-            return data
+    @staticmethod
+    def _sealed(tls: Tls, data: bytes) -> bytes:
+        """Return what TLS makes of what is written."""
         try:
-            return self._tls.send([data])
+            return tls.send([data])
         except WireError as error:
             raise ConnectionAbortedError(errno.ECONNABORTED, str(error)) from error
 
@@ -332,18 +338,10 @@ class Conn:
         """Return the socket's descriptor; -1 once it is closed."""
         return self._sock.fileno()
 
-    def is_quiet(self) -> bool:
-        """Return whether the peer has neither closed nor sent anything: a pooled one is fit for use."""
-        return not self.closed and not self._polled(select.POLLIN)
-
     def is_hung_up(self) -> bool:
         """Return whether the peer has closed or reset, even where its bytes were not all read."""
-        return self._polled(select.POLLRDHUP)
-
-    def _polled(self, what: int) -> bool:
-        """Return whether that, an end or an error, is to be had now: half of what a failing read costs."""
         poll = select.poll()
-        poll.register(self._fd, what)
+        poll.register(self._fd, select.POLLRDHUP)
         return bool(poll.poll(0))
 
     def close(self) -> None:
@@ -430,6 +428,6 @@ class Conn:
 
     async def _write(self, data: bytes) -> None:
         """Hand bytes of the transport itself to the kernel."""
-        self._left(joined(self._pending, data))
-        while self.pending:
-            await self.flush_some()
+        done = self._push(data)
+        while not done:
+            done = await self.flush_some()

@@ -148,7 +148,7 @@ class Run:
         try:
             step = self._next = self._start()
             if isinstance(step, Attempt) and step.call is None:
-                self._sent = self._upstreams.begin(step, self._clocks)
+                self._sent = self._upstreams.begin(step, self._clocks, self._began)
         except Exception:
             self._next = self._fault()
         if self._sent is None:

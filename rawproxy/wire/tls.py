@@ -14,6 +14,7 @@ import glob
 import re
 import ssl
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import certifi
 
@@ -21,7 +22,8 @@ from rawproxy.errors import ConfigError, WireError
 from rawproxy.wire.certificate import dns_names
 
 __all__ = [
-    "CertificateRefused", "Certificates", "FileFault", "Tls", "client_context", "server_context",
+    "CertificateRefused", "Certificates", "FileFault", "Session", "Tls", "client_context",
+    "server_context",
 ]  # fmt: skip
 
 READ_BYTES = 65536
@@ -50,6 +52,13 @@ class FileFault(ConfigError):
         self.option = option
 
 
+class Session(NamedTuple):
+    """What a client's next connection to the same server may take up, in place of certificates."""
+
+    context: ssl.SSLContext
+    ticket: ssl.SSLSession
+
+
 class Tls:
     """One side of a TLS connection.
 
@@ -57,15 +66,19 @@ class Tls:
         context: made once and shared: building one takes 20 ms.
         server_side: whether this is the side that is connected to.
         server_name: the name or address that the server must prove; for clients.
+        session: of a connection to the same server, which then has proven it already (RFC 8446 2.2). One
+            of another context is left alone, and one that the server does not know any more does no harm.
     """
 
     def __init__(
-        self, context: ssl.SSLContext, *, server_side: bool, server_name: str | None = None
-    ) -> None:
+        self, context: ssl.SSLContext, *, server_side: bool, server_name: str | None = None,
+        session: Session | None = None,
+    ) -> None:  # fmt: skip
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
+        ticket = session.ticket if session is not None and session.context is context else None
         self._tls = context.wrap_bio(
-            self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name
+            self._incoming, self._outgoing, server_side, server_name, ticket
         )
         self.handshaken = False
         self.ended = False
@@ -78,6 +91,13 @@ class Tls:
     def alpn(self) -> str | None:
         """The protocol both sides agreed on; None when there is none, or not yet."""
         return self._tls.selected_alpn_protocol()
+
+    @property
+    def session(self) -> Session | None:
+        """What a client may take up again: None before the server has given a ticket, which TLS 1.3 sends
+        behind its handshake, mostly with the first data."""
+        ticket = self._tls.session
+        return Session(self._tls.context, ticket) if ticket and ticket.has_ticket else None
 
     def start(self) -> bytes:
         """Return the ciphertext to send first; `b""` for a server."""

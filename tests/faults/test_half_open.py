@@ -46,7 +46,7 @@ async def test_upstream_sockets_are_tuned() -> None:
     script = plays(whole(200, reply_body(CHAT, "fine")))
     async with world(script, CHAT) as here:
         await ask(here.url, PATH[CHAT], call(CHAT, stream=False))
-        [[link]] = here.proxy._server.upstreams._idle.values()
+        [[link]] = [home.idle for home in here.proxy._server.upstreams._homes.values()]
         sock = link.conn._sock
 
         def option(name: str) -> int:

@@ -3,6 +3,7 @@
 import ssl
 import warnings
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import trio
@@ -33,6 +34,67 @@ async def test_a_reply_through_tls(ca: trustme.CA, tmp_path: Path) -> None:
         assert fake.seen[0].get(b"authorization") == b"Bearer secret"
 
 
+VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("knows", ["ours", "another", "none"])
+async def test_a_connection_takes_up_the_session_of_the_one_before(
+    version: ssl.TLSVersion, knows: str, ca: trustme.CA, tmp_path: Path
+) -> None:
+    """Where the upstream knows it; where it does not, or has chosen new keys, it is a handshake as ever."""
+    contexts = [context_for(ca, "localhost")] * 3
+    if knows != "ours":
+        contexts = [context_for(ca, "localhost") for _ in contexts]
+    for context in contexts:
+        context.maximum_version = version
+        if knows == "none":
+            context.num_tickets = 0
+            context.options |= ssl.OP_NO_TICKET
+    reused: list[bool] = []
+
+    async def script(seen: Seen, wire: trio.SocketStream) -> None:
+        reused.append(cast("Any", wire).session_reused)
+        await GOOD(seen, wire)
+        await wire.aclose()
+
+    async with tls_upstream(script, contexts) as (url, _):
+        options = {"up": {"base_url": url, "ca_file": authority(ca, tmp_path)}}
+        async with world(GOOD, CHAT, options=options) as here:
+            for _ in range(3):
+                got = await ask(here.url, PATH[CHAT], call(CHAT))
+                assert (got.status, text(CHAT, got.body)) == (200, "fine")
+            here.proxy._server.upstreams.renew()  # another trust, perhaps: what was proven does not count
+            assert (await ask(here.url, PATH[CHAT], call(CHAT))).status == 200
+    assert reused == [False, *[knows == "ours"] * 2, False]
+
+
+async def test_a_session_that_the_upstream_breaks_off_at_costs_no_call(
+    ca: trustme.CA, tmp_path: Path
+) -> None:
+    """Some servers do: it is tried once more, with a handshake as ever."""
+    handshakes = 0
+
+    async def script(seen: Seen, wire: trio.SocketStream) -> None:
+        await GOOD(seen, wire)
+        await wire.aclose()
+
+    def greet(plain: trio.SocketStream) -> bool:
+        nonlocal handshakes
+        handshakes += 1
+        return handshakes != 2
+
+    context = context_for(ca, "localhost")
+    async with tls_upstream(script, [context], greet) as (url, fake):
+        options = {"up": {"base_url": url, "ca_file": authority(ca, tmp_path)}}
+        async with world(GOOD, CHAT, options=options) as here:
+            for _ in range(2):
+                assert (await ask(here.url, PATH[CHAT], call(CHAT))).status == 200
+            assert [len(record.attempts) for record in here.records] == [1, 1]
+    assert handshakes == 3
+    assert len(fake.seen) == 2
+
+
 async def test_an_upstream_before_tls_1_2_is_refused(ca: trustme.CA, tmp_path: Path) -> None:
     """Row 5: 502, and no key was sent."""
     context = context_for(ca, "localhost")
@@ -50,7 +112,7 @@ async def test_an_upstream_before_tls_1_2_is_refused(ca: trustme.CA, tmp_path: P
         assert fake.seen == []
 
 
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("shows", ["the right one", "another authority's", "none"])
 async def test_an_upstream_that_wants_a_certificate(
     version: ssl.TLSVersion, shows: str, ca: trustme.CA, tmp_path: Path

@@ -138,18 +138,14 @@ async def test_lingering_ends_for_a_client_that_never_does(autojump_clock: MockC
         conn.close()
 
 
-async def test_quiet_means_fit_for_use() -> None:
+async def test_a_peer_that_hung_up_is_told_though_its_bytes_were_not_read() -> None:
     conn, theirs = pair()
-    assert conn.is_quiet()
+    assert not conn.is_hung_up()
     theirs.send(b"surplus")
-    assert not conn.is_quiet()
+    assert not conn.is_hung_up()
+    theirs.close()
+    assert conn.is_hung_up()
     conn.close()
-    theirs.close()
-    conn, theirs = pair()
-    theirs.close()
-    assert not conn.is_quiet()
-    conn.abort()
-    assert not conn.is_quiet()
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_UNIX])

@@ -7,6 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from rawproxy.net.drive import Run
+from rawproxy.net.pump import Pump
 from rawproxy.net.sweep import Sweeper
 from rawproxy.net.upstream import Upstreams
 
@@ -32,7 +33,7 @@ class Pool(Upstreams):
     """Notes when it was looked at; fails the first time."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(Pump())
         self.times: list[float] = []
 
     def sweep(self, now: float) -> None:

@@ -1,7 +1,8 @@
 """Certificates in files, and clients over TLS."""
 
+import itertools
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -75,13 +76,19 @@ def context_for(ca: trustme.CA, name: str, expires: datetime | None = None) -> s
 
 @asynccontextmanager
 async def tls_upstream(
-    script: Script, context: ssl.SSLContext
+    script: Script,
+    contexts: ssl.SSLContext | list[ssl.SSLContext],
+    greet: Callable[[trio.SocketStream], bool] = lambda _: True,
 ) -> AsyncIterator[tuple[str, FakeUpstream]]:
-    """An upstream behind TLS."""
+    """An upstream behind TLS; it goes round `contexts`, and shakes hands where `greet` says so."""
     fake = FakeUpstream(script)
+    turns = itertools.cycle(contexts if isinstance(contexts, list) else [contexts])
 
     async def serve(plain: trio.SocketStream) -> None:
-        stream = trio.SSLStream(plain, context, server_side=True, https_compatible=True)
+        if not greet(plain):
+            await plain.aclose()
+            return
+        stream = trio.SSLStream(plain, next(turns), server_side=True, https_compatible=True)
         try:
             while (seen := await read_request(stream)) is not None:  # type: ignore[arg-type]
                 fake.seen.append(seen)

@@ -72,7 +72,9 @@ class World:
         """Upstream connections that wait for a request."""
         pool = self.proxy._server.upstreams
         shared = [link for links in pool._shared.values() for link in links]
-        return sum(map(len, pool._idle.values())) + sum(link.idle for link in shared)
+        return sum(len(home.idle) for home in pool._homes.values()) + sum(
+            link.idle for link in shared
+        )
 
     @property
     def held(self) -> int:
