@@ -12,6 +12,7 @@ import msgspec
 from rawproxy.dialects.base import Back, ToolName
 from rawproxy.dialects.envelope import Seal
 from rawproxy.dialects.events import (
+    UNSAID,
     BlockKind,
     Close,
     Delta,
@@ -31,7 +32,21 @@ from rawproxy.dialects.reading import decode
 from rawproxy.dialects.tally import NO_CHOICES, with_choice
 from rawproxy.errors import UpstreamCut
 
-__all__ = ["Scribe"]
+__all__ = ["Scribe", "one_text"]
+
+
+def one_text(
+    start: Start, text: str, stop: Stop, usage: Usage | None, tier: str | None
+) -> list[Event]:
+    """Return the events of a reply that is one text, as a scribe would that is told the same.
+
+    Args:
+        start, text, stop: what it says; the text is not empty.
+        usage: None where nothing was said of it.
+        tier: the service tier.
+    """
+    counts = [] if usage is None or usage == UNSAID else [usage]
+    return [start, Open(0, "text"), Delta(0, text), Close(0), stop, *counts, End(tier)]
 
 
 class _Tool:

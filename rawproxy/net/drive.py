@@ -193,11 +193,6 @@ class Run:
             self._stop()
             wake()
 
-    def _later(self, do: Then, now: float) -> None:
-        """Do it when all that is ready now was handled: a peer is woken once, not for each of many writes."""
-        if not self._upstreams.later(do):
-            do(now)
-
     def _ask(self, _: float) -> None:
         """Send the request, unless a task has it by now."""
         if self._wake is not None and self._sent is not None and not self._sent.send_now():
@@ -282,21 +277,12 @@ class Run:
         self._leave()
         self._let_go()
         self._next = step
-        try:
-            if self._says(step, now):
-                self._next = None
-                self._later(self._answer, now)
-                return
-        except ClientGone:
-            self._outcome = "client_gone"
-        except Exception:
-            self._next = self._fault()
-        self._hand_over()
+        self._say(self._says, self._answer, now)
 
-    def _says(self, step: Step, now: float) -> bool:
+    def _says(self, now: float) -> bool:
         """Have the last for the client wait; return whether it was that."""
         response = self._response
-        match step:
+        match self._next:
             case Answer(status=status, fields=fields, body=body):
                 response.hold_answer(status, fields, body, now)
             case Commit(status=status, fields=fields, parts=parts) if not (
@@ -307,15 +293,20 @@ class Run:
                 response.hold_end(parts, now)
             case _:
                 return False
+        self._next = None
         return True
 
     def _answer(self, now: float) -> None:
         """Send the last to the client, unless a task has it by now."""
-        if self._done is None:
-            return
+        if self._done is not None:
+            self._say(self._response.hand_over, self._close, now)
+
+    def _say(self, say: Callable[[float], bool], then: Then, now: float) -> None:
+        """Say something to the client, and put `then` off; whatever needs more than that is left to a task."""
         try:
-            if self._response.hand_over(now):
-                self._later(self._close, now)
+            if say(now):
+                if not self._upstreams.later(then):
+                    then(now)
                 return
         except ClientGone:
             self._outcome = "client_gone"

@@ -15,23 +15,9 @@ from msgspec import Meta, Raw
 from rawproxy.dialects.anthropic_shared import read_failure
 from rawproxy.dialects.base import Back
 from rawproxy.dialects.envelope import seal
-from rawproxy.dialects.events import (
-    NO_JSON,
-    UNSAID,
-    Close,
-    Delta,
-    End,
-    Event,
-    Note,
-    Open,
-    Reason,
-    Start,
-    Stop,
-    Usage,
-    Whole,
-)
+from rawproxy.dialects.events import NO_JSON, Event, Note, Reason, Start, Stop, Usage, Whole
 from rawproxy.dialects.reading import decode, decode_fitting, documents, encode, whole_count
-from rawproxy.dialects.scribe import Scribe
+from rawproxy.dialects.scribe import Scribe, one_text
 from rawproxy.errors import UpstreamNonsense
 from rawproxy.wire.frame import Frame
 
@@ -432,23 +418,18 @@ class ReplyReader:
 
 
 def read_plain(body: bytes) -> list[Event] | None:
-    """Return what `ReplyReader.read_body` does, at a fifth of its cost; None where more than a text was said."""
+    """Return what `ReplyReader.read_body` does, at two fifths of its cost; None where more than a text was said."""
     plain = decode_fitting(body, _PlainMessage)
     if plain is None or (plain.usage is not None and plain.usage.server_tool_use):
         return None
-    word = plain.stop_reason
-    events: list[Event] = [
+    word, counts = plain.stop_reason, plain.usage
+    return one_text(
         Start(plain.id or None, plain.model or None),
-        Open(0, "text"),
-        Delta(0, plain.content[0].text),
-        Close(0),
+        plain.content[0].text,
         Stop(_REASONS[word], sequence=plain.stop_sequence or None, word=word),
-    ]
-    counts = plain.usage
-    if counts is not None and (usage := _read_usage(counts)) != UNSAID:
-        events.append(usage)
-    events.append(End(counts.service_tier if counts is not None else None))
-    return events
+        _read_usage(counts) if counts is not None else None,
+        counts.service_tier if counts is not None else None,
+    )
 
 
 class _RawDelta(msgspec.Struct):

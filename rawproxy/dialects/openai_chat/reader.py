@@ -14,20 +14,7 @@ from msgspec import Meta, Raw
 
 from rawproxy.dialects.base import Back
 from rawproxy.dialects.envelope import Seal, seal
-from rawproxy.dialects.events import (
-    UNSAID,
-    Close,
-    Delta,
-    End,
-    Event,
-    Fail,
-    FailKind,
-    Note,
-    Open,
-    Reason,
-    Start,
-    Stop,
-)
+from rawproxy.dialects.events import Event, Fail, FailKind, Note, Reason, Start, Stop
 from rawproxy.dialects.openai_chat.messages import PLAIN
 from rawproxy.dialects.openai_chat.reasoning_details import Entry
 from rawproxy.dialects.openai_shared import TokenUsage, read_failure, read_usage
@@ -39,7 +26,7 @@ from rawproxy.dialects.reading import (
     encode,
     whole_count,
 )
-from rawproxy.dialects.scribe import Scribe
+from rawproxy.dialects.scribe import Scribe, one_text
 from rawproxy.errors import UpstreamNonsense
 from rawproxy.wire.frame import Frame
 
@@ -478,23 +465,19 @@ class ChunkReader:
 
 
 def read_plain(body: bytes) -> list[Event] | None:
-    """Return what `ChunkReader.read_body` does, at a fifth of its cost; None where more than a text was said."""
+    """Return what `ChunkReader.read_body` does, at two fifths of its cost; None where more than a text was said."""
     plain = decode_fitting(body, _PlainBody)
     if plain is None:
         return None
     (choice,) = plain.choices
     word = choice.finish_reason
-    events: list[Event] = [
+    return one_text(
         Start(plain.id or None, plain.model or None, whole_count(plain.created)),
-        Open(0, "text"),
-        Delta(0, choice.message.content),
-        Close(0),
+        choice.message.content,
         Stop(_REASONS[word], word=word),
-    ]
-    if plain.usage is not None and (usage := read_usage(plain.usage)) != UNSAID:
-        events.append(usage)
-    events.append(End(plain.service_tier or None))
-    return events
+        read_usage(plain.usage) if plain.usage is not None else None,
+        plain.service_tier or None,
+    )
 
 
 class _TextPart(msgspec.Struct):
