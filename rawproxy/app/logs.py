@@ -10,6 +10,7 @@ exit writes them all.
 """
 
 import logging
+import math
 import sys
 import time
 import traceback
@@ -158,7 +159,8 @@ class RecordLog:
 
     def __init__(self) -> None:
         self._log = logging.getLogger(_RECORDS)
-        self._some = trio.Event()
+        self._until = math.inf  # when those that wait are written
+        self._alarm = trio.CancelScope()  # its deadline is the same: no task wakes before
 
     def keep(self, record: Record) -> None:
         """Log a record."""
@@ -168,15 +170,15 @@ class RecordLog:
         if writer is None:
             self._log.info("%s", record.line().decode())
         elif writer.keep(record):
-            self._some.set()
+            self._until = self._alarm.deadline = trio.current_time() + WAIT_SECONDS
 
     async def run(self) -> None:
         """Write what has waited long enough, until cancelled."""
         try:
             while True:
-                await self._some.wait()
-                self._some = trio.Event()
-                await trio.sleep(WAIT_SECONDS)
+                with trio.CancelScope(deadline=self._until) as self._alarm:
+                    await trio.sleep_forever()
+                self._until = math.inf
                 flush()
         finally:
             flush()

@@ -1,9 +1,14 @@
 """Counters of what went through, in Prometheus' words.
 
 Layer: app. Fed with records only; label values come from the configuration, never from a client.
+
+A record is counted in eight places, which takes 2.6 us when it is done again and again, and three times that
+between two requests. So records wait, and many are counted at a time; or all of them when somebody reads.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from rawproxy.app.counters import Counter, Family, Gauge, Histogram
@@ -13,7 +18,12 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from prometheus_client.core import Metric
 
-__all__ = ["Families", "Family", "Metrics", "lasting", "merge", "of_workers", "text_of"]
+__all__ = [
+    "MOST_WAITING", "Families", "Family", "Metrics", "lasting", "merge", "of_workers", "text_of",
+]  # fmt: skip
+
+MOST_WAITING = 64
+"""Records that wait; with one more all of them are counted."""
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
@@ -86,9 +96,11 @@ def _registry(families: Callable[[], Families]) -> "CollectorRegistry":
 
 
 class Metrics:
-    """The metrics of one proxy."""
+    """The metrics of one proxy. One thread keeps records; any may read."""
 
     def __init__(self) -> None:
+        self._waiting: deque[Record] = deque()
+        self._counting = Lock()
         self._exchanges = Counter(
             "rawproxy_exchanges", "Exchanges that ended.", "client_dialect", "upstream", "outcome"
         )
@@ -128,7 +140,18 @@ class Metrics:
         return _registry(self.families)
 
     def keep(self, record: Record) -> None:
-        """Count one exchange."""
+        """Count one exchange, at the latest when somebody reads."""
+        # Appending needs no lock; only counting does.
+        self._waiting.append(record)
+        if len(self._waiting) > MOST_WAITING:
+            self._count_waiting()
+
+    def _count_waiting(self) -> None:
+        with self._counting:
+            while self._waiting:
+                self._count(self._waiting.popleft())
+
+    def _count(self, record: Record) -> None:
         upstream = record.upstream
         self._exchanges.add(record.client_dialect, upstream, record.outcome)
         self._seconds.observe(upstream, record.duration_ms / 1000)
@@ -149,6 +172,7 @@ class Metrics:
 
     def families(self) -> Families:
         """Return all of it. Takes a millisecond."""
+        self._count_waiting()
         all_of_them: tuple[Counter | Histogram | Gauge, ...] = (
             self._exchanges, self._seconds, self._ttft, self._tokens, self._attempts, self._losses,
             self._violations, self._unknown, self._refused, self.connections, self.running,

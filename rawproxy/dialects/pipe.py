@@ -23,10 +23,12 @@ from rawproxy.dialects.cutoff import Cutoff
 from rawproxy.dialects.ends import Sink, Source, broken_off
 from rawproxy.dialects.events import Delta, End, Event, Fail, Start
 from rawproxy.dialects.losses import Loss
+from rawproxy.dialects.marks import Marks
 from rawproxy.dialects.reading import decode
 from rawproxy.dialects.reframe import Reframer
 from rawproxy.dialects.tally import Tally
 from rawproxy.errors import UpstreamCut, UpstreamError, UpstreamNonsense, WireError
+from rawproxy.wire import sse
 from rawproxy.wire.frame import Frame, Framing, PlainFrame
 
 __all__ = ["Edit", "PassBody", "PassPipe", "Pipe", "RawPipe", "TranslatePipe"]
@@ -92,7 +94,7 @@ class PassPipe:
 
     __slots__ = (
         "_begun", "_edit", "_end", "_framing", "_marks", "_native", "_reader", "_reframe",
-        "_splitter", "_writer", "tally",
+        "_smooth", "_splitter", "_writer", "tally",
     )  # fmt: skip
 
     def __init__(
@@ -117,6 +119,11 @@ class PassPipe:
         self._writer = writer
         self._end = dialect.STREAM_END
         self._begun = False
+        marks, splitter = self._marks, self._splitter
+        untouched = edit is None and reframe is None
+        self._smooth: tuple[Marks, sse.Splitter] | None = None  # where a frame may go on unread
+        if untouched and isinstance(marks, Marks) and isinstance(splitter, sse.Splitter):
+            self._smooth = marks, splitter
 
     broken = False  # an error that the upstream tells is passed like anything else
 
@@ -128,6 +135,11 @@ class PassPipe:
     def feed(self, data: bytes) -> list[bytes]:
         """Return the frames that `data` completes."""
         tally = self.tally
+        if tally.bearing and self._smooth is not None:
+            marks, splitter = self._smooth
+            if marks.passes(data) and splitter.take(data):  # mostly a read holds one frame
+                tally.deltas += 1
+                return [data]
         try:
             frames = self._splitter.feed(data)
         except WireError:  # too long, or broken: pieces of it go through

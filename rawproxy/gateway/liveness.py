@@ -66,6 +66,10 @@ class Due(enum.Enum):
     WRITE = "write"
 
 
+# Looking a member up takes Python 3.11 as long as the rest of what happens to it here.
+_CONNECT, _FIRST_EVENT, _SILENCE, _TAIL = Due.CONNECT, Due.FIRST_EVENT, Due.SILENCE, Due.TAIL
+
+
 class Clocks:
     """The clocks of one exchange, from the moment its request was whole.
 
@@ -93,22 +97,22 @@ class Clocks:
 
     def connecting(self, now: float) -> None:
         """An attempt has begun."""
-        self._attempt_clock, self._attempt_since = Due.CONNECT, now
+        self._attempt_clock, self._attempt_since = _CONNECT, now
 
     def waiting(self, now: float) -> None:
         """The request has gone out; the reply's first byte is next."""
-        self._attempt_clock, self._attempt_since = Due.FIRST_EVENT, now
+        self._attempt_clock, self._attempt_since = _FIRST_EVENT, now
 
     def heard(self, now: float) -> None:
         """Bytes of the reply came."""
-        if self._attempt_clock is not Due.TAIL:
-            self._attempt_clock = Due.SILENCE
+        if self._attempt_clock is not _TAIL:
+            self._attempt_clock = _SILENCE
             self._attempt_since = now
 
     def whole(self, now: float) -> None:
         """Every Stop was seen: the rest has TAIL_SECONDS."""
-        if self._attempt_clock is not Due.TAIL:
-            self._attempt_clock, self._attempt_since = Due.TAIL, now
+        if self._attempt_clock is not _TAIL:
+            self._attempt_clock, self._attempt_since = _TAIL, now
 
     def idle(self) -> None:
         """No attempt is under way."""

@@ -177,7 +177,7 @@ class Conn:
             WireError: it failed; the message names the reason.
         """
         data, self._early = self._early, b""
-        await self._write(tls.start())
+        await self.send(tls.start())
         while not tls.handshaken:
             data = data or await self._read()
             if not data:
@@ -185,7 +185,7 @@ class Conn:
             try:
                 self._early += tls.feed(data)
             finally:
-                await self._write(tls.take())
+                await self.send(tls.take())
             data = b""
         self._tls = tls
 
@@ -292,7 +292,9 @@ class Conn:
             finally:
                 # Not waited for: another task may be writing. What the kernel does not take now goes
                 # with the next write, and TLS bounds what a peer can ask for.
-                self._push(tls.take())
+                if answer := tls.take():
+                    self._left(joined(self._pending, answer))
+                    self.send_now(b"")
         except WireError as error:
             raise ConnectionAbortedError(errno.ECONNABORTED, str(error)) from error
         return plain or (b"" if tls.ended else None)
@@ -302,12 +304,25 @@ class Conn:
         self._early = data + self._early
 
     def send_now(self, data: bytes) -> bool:
-        """Hand `data` to the kernel, as far as it takes it now; False when some of it waits.
+        """Hand what waits and `data` to the kernel, as far as it takes it now; False when some of it waits.
 
         Raises:
             OSError: the connection broke.
         """
-        return self._push(data if self._tls is None else self._sealed(self._tls, data))
+        out: bytes | memoryview = data if self._tls is None else self._sealed(self._tls, data)
+        if self.pending:
+            out = joined(self._pending, out)
+        if not out:
+            return True
+        try:
+            sent = self._sock.send(out)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(out):
+            return self._left(out, sent)
+        if self.pending:
+            self._left(b"")
+        return True
 
     def hold(self, data: bytes) -> None:
         """Let `data` wait for the next write, behind what waits already. OSError as `send_now`."""
@@ -326,7 +341,7 @@ class Conn:
     async def flush_some(self) -> bool:
         """Wait until the kernel takes more, and give it that; False when some still waits."""
         await trio.lowlevel.wait_writable(self._sock)
-        return self._push(b"")
+        return self.send_now(b"")
 
     async def send(self, data: bytes) -> None:
         """Hand all of `data` to the kernel."""
@@ -395,22 +410,6 @@ class Conn:
             with contextlib.suppress(OSError):
                 self._sock.send(self._tls.close())
 
-    def _push(self, data: bytes | memoryview) -> bool:
-        """Give the kernel what waits and `data`, as far as it takes it now; False when some still waits."""
-        if self.pending:
-            data = joined(self._pending, data)
-        if not data:
-            return True
-        try:
-            sent = self._sock.send(data)
-        except BlockingIOError:
-            sent = 0
-        if sent < len(data):
-            return self._left(data, sent)
-        if self.pending:
-            self._left(b"")
-        return True
-
     def _left(self, data: bytes | memoryview, sent: int = 0) -> bool:
         """Keep what the kernel did not take; return whether that is nothing."""
         self._pending = rest_of(data, sent) if sent else data
@@ -425,9 +424,3 @@ class Conn:
             return self._sock.recv(READ_BYTES)
         except BlockingIOError:
             return None
-
-    async def _write(self, data: bytes) -> None:
-        """Hand bytes of the transport itself to the kernel."""
-        done = self._push(data)
-        while not done:
-            done = await self.flush_some()

@@ -77,7 +77,7 @@ class Http1Response(Response):
         return write_response_head(status, self._with_connection(fields))
 
     def _last(self, parts: list[bytes]) -> bytes:
-        return self._framed(parts) + (LAST_CHUNK if self._chunks else b"")
+        return self.framed(parts) + (LAST_CHUNK if self._chunks else b"")
 
     def _with_connection(self, fields: Fields) -> Fields:
         if not self.keep_alive:

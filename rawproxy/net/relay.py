@@ -47,8 +47,9 @@ class Source(Protocol):
         """Return what one read gives: None where nothing came, b"" at the end. UpstreamError."""
         ...
 
-    def used(self) -> None:
-        """Learn that what was received last has gone on: its sender may send as much anew."""
+    @property
+    def used(self) -> Callable[[], None] | None:
+        """To be told that what was received last has gone on: its sender may send as much anew. None: nobody."""
         ...
 
     async def receive(self) -> bytes:
@@ -59,8 +60,13 @@ class Source(Protocol):
 class Sink(Protocol):
     """A client response's body."""
 
-    def push(self, parts: list[bytes], now: float) -> bool:
-        """Hand all of `parts` to the kernel; False when some of it waits there for `flush`."""
+    @property
+    def framed(self) -> Callable[[list[bytes]], bytes]:
+        """Returns the bytes that `push` takes for more of the body."""
+        ...
+
+    def push(self, data: bytes, now: float) -> bool:
+        """Hand all of `data` to the kernel; False when some of it waits there for `flush`."""
         ...
 
     async def flush(self) -> None:
@@ -79,7 +85,8 @@ async def relay(source: Source, pipe: Pipe, sink: Sink, clocks: Clocks) -> None:
     goes_on = flow.goes_on(trio.current_time())  # not where its Stop came with the first output
     while goes_on and await carry():
         await sink.flush()
-        source.used()
+        if source.used is not None:
+            source.used()
         goes_on = flow.goes_on(trio.current_time())
 
 
@@ -186,10 +193,12 @@ class Flow:
     def _advance(self, parts: list[bytes], now: float) -> bool:
         """Take what the pipe made of one read to the kernel; return whether the next may be read."""
         self._clocks.heard(now)
-        if parts and not self._sink.push(parts, now):
+        sink, source = self._sink, self._source
+        if parts and not sink.push(sink.framed(parts), now):
             self.blocked = True
             return False
-        self._source.used()
+        if source.used is not None:
+            source.used()
         return self.goes_on(now)
 
     def _end(self, result: outcome.Outcome[None]) -> None:

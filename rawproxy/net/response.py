@@ -90,7 +90,7 @@ class Response(ABC):
     """
 
     __slots__ = (
-        "_bodiless", "_flushing", "_framed", "_out", "_write_seconds", "begun", "clocks", "extra",
+        "_bodiless", "_flushing", "_out", "_write_seconds", "begun", "clocks", "extra", "framed",
         "gone", "keep_alive",
     )  # fmt: skip
 
@@ -104,7 +104,7 @@ class Response(ABC):
         write_seconds: float,
     ) -> None:
         self._out = out
-        self._framed = framed
+        self.framed = framed
         self._write_seconds = write_seconds
         self._bodiless = head.method == b"HEAD"
         self.keep_alive = keep_alive
@@ -154,15 +154,11 @@ class Response(ABC):
 
     async def send(self, parts: list[bytes]) -> None:
         """Write more of the body."""
-        await self._send(self._framed(parts))
-
-    def push(self, parts: list[bytes], now: float) -> bool:
-        """Write more of the body without waiting; False when some of it waits for `flush`."""
-        return self._put(self._framed(parts), now)
+        await self._send(self.framed(parts))
 
     def nudge(self, part: bytes) -> None:
         """Write more of the body without waiting."""
-        self._push(self._framed([part]))
+        self._push(self.framed([part]))
 
     async def finish(self, parts: list[bytes]) -> None:
         """Write the last parts and end the body cleanly."""
@@ -174,7 +170,7 @@ class Response(ABC):
 
     def hand_over(self, now: float) -> bool:
         """Send what waits, without waiting; False when some of it waits on for `flush`."""
-        return self._put(b"", now)
+        return self.push(b"", now)
 
     def abort(self) -> None:
         """End the body uncleanly: what was sent must not look whole."""
@@ -216,18 +212,18 @@ class Response(ABC):
 
     def _beginning(self, status: int, fields: Fields, parts: list[bytes]) -> bytes:
         if self.begun:
-            return self._framed(parts)
+            return self.framed(parts)
         self.begun = True
-        return self._head(status, [*fields, *self.extra]) + self._framed(parts)
+        return self._head(status, [*fields, *self.extra]) + self.framed(parts)
 
     def _push(self, data: bytes) -> None:
         with suppress(ClientGone):  # reading finds out
-            self._put(data, trio.current_time())
+            self.push(data, trio.current_time())
 
     async def _send(self, data: bytes) -> None:
         if self.clocks is None:
             await self._send_unclocked(data)
-        elif not self._put(data, trio.current_time()):
+        elif not self.push(data, trio.current_time()):
             del data
             await self.flush()
 
@@ -243,8 +239,8 @@ class Response(ABC):
         except OSError as error:
             raise ClientGone from error
 
-    def _put(self, data: bytes, now: float) -> bool:
-        """Hand over `data` as far as it is taken now; False when some of it waits."""
+    def push(self, data: bytes, now: float) -> bool:
+        """Hand over `data`, which is framed, as far as it is taken now; False when some of it waits for `flush`."""
         if self.gone:
             return True
         out = self._out

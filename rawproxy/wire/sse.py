@@ -111,6 +111,17 @@ class Splitter:
             raise FrameTooLong(f"a frame has passed {self._max_frame} bytes")
         return frames
 
+    def take(self, frame: bytes) -> bool:
+        """Learn that a read was one whole frame; False where it has to be fed: it goes on with another one.
+
+        Args:
+            frame: bytes that no blank line is in but the one at the end, which is two LFs; nor a CR.
+        """
+        if self._held or self.mid_frame or self._at_start or len(frame) - 2 >= self._max_frame:
+            return False
+        self._last = b"\n"
+        return True
+
     def skip(self) -> list[Frame]:
         """Hand out the frame that is too long in pieces; see `rawproxy.wire.frame.Splitter`."""
         frames, self._before = self._before, []

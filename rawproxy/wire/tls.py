@@ -114,17 +114,14 @@ class Tls:
             WireError: anything else that breaks TLS; the message names the reason. What could be
                 read before it is returned first; the next call then raises.
         """
-        self._raise_fault()
-        if self.ended:
-            return b""
+        if self.ended or self._fault is not None:
+            return self._nothing()
         self._incoming.write(data)
         if not self.handshaken:
             self._shake_hands()
         # The peer's first data may have come in one read with the end of its handshake.
         plaintext = self._read() if self.handshaken else b""
-        if not plaintext:
-            self._raise_fault()
-        return plaintext
+        return plaintext or self._nothing()
 
     def eof(self) -> None:
         """Learn that the transport has ended.
@@ -133,7 +130,7 @@ class Tls:
             WireError: before the peer said so; somebody may have cut the connection.
         """
         # incoming.write_eof() would not do: CPython asks OpenSSL to take such an end for a clean one.
-        self._raise_fault()
+        self._nothing()
         if not self.handshaken:
             raise WireError("TLS: the peer closed the connection during the handshake")
         if not self.ended:
@@ -172,9 +169,11 @@ class Tls:
             self._tls.unwrap()
         return self._outgoing.read()
 
-    def _raise_fault(self) -> None:
+    def _nothing(self) -> bytes:
+        """Return nothing; WireError where that is because TLS broke."""
         if self._fault is not None:
             raise self._fault
+        return b""
 
     def _shake_hands(self) -> None:
         try:

@@ -168,7 +168,7 @@ async def test_records_wait_for_one_another(loggers: None, autojump_clock: MockC
     assert said(pipe) == [line(number) for number in range(5)]
 
 
-def test_any_other_line_comes_after_those_that_wait(loggers: None) -> None:
+async def test_any_other_line_comes_after_those_that_wait(loggers: None) -> None:
     pipe = all_to(Pipe())
     log = RecordLog()
     log.keep(Record("rp_1", 0.0))
@@ -178,7 +178,7 @@ def test_any_other_line_comes_after_those_that_wait(loggers: None) -> None:
     assert said(pipe) == [line(1), "ERROR rawproxy it broke", line(2), "WARNING other so did I"]
 
 
-def test_only_so_many_wait(loggers: None) -> None:
+async def test_only_so_many_wait(loggers: None) -> None:
     pipe = all_to(Pipe())
     log = RecordLog()
     for number in range(MOST_WAITING):
@@ -188,7 +188,9 @@ def test_only_so_many_wait(loggers: None) -> None:
     assert said(pipe) == [line(number) for number in range(MOST_WAITING + 1)]
 
 
-def test_a_write_holds_whole_lines_and_no_more_than_a_pipe_takes_at_once(loggers: None) -> None:
+async def test_a_write_holds_whole_lines_and_no_more_than_a_pipe_takes_at_once(
+    loggers: None,
+) -> None:
     pipe = all_to(Pipe())
     log = RecordLog()
     for number in range(30):
@@ -201,7 +203,7 @@ def test_a_write_holds_whole_lines_and_no_more_than_a_pipe_takes_at_once(loggers
     assert len(pipe.writes) < 10
 
 
-def test_a_clean_exit_loses_none(loggers: None) -> None:
+async def test_a_clean_exit_loses_none(loggers: None) -> None:
     pipe = all_to(Pipe())
     RecordLog().keep(Record("rp_1", 0.0))
     logging.shutdown([lambda: logging.getLogger().handlers[0]])
@@ -226,7 +228,7 @@ def test_where_others_set_logging_up_a_record_is_a_line_like_any_other(
     assert [f"{one.levelname} {one.name} {one.getMessage()}" for one in caplog.records] == [line(1)]
 
 
-def test_what_cannot_be_written_costs_nobody_else_anything(
+async def test_what_cannot_be_written_costs_nobody_else_anything(
     loggers: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     all_to(Broken())

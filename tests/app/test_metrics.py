@@ -1,9 +1,19 @@
 """Metrics are made of records only."""
 
+from threading import Event, Thread
+
 import msgspec
 from prometheus_client import generate_latest
 
-from rawproxy.app.metrics import Families, Metrics, lasting, merge, of_workers, text_of
+from rawproxy.app.metrics import (
+    MOST_WAITING,
+    Families,
+    Metrics,
+    lasting,
+    merge,
+    of_workers,
+    text_of,
+)
 from rawproxy.gateway.record import AttemptNote, Record
 
 
@@ -29,6 +39,36 @@ def test_a_record_is_counted_everywhere() -> None:
     ):
         assert line in text
     assert 'kind="output"' not in text
+
+
+def test_only_so_many_wait_to_be_counted() -> None:
+    metrics = Metrics()
+    for most in (MOST_WAITING - 1, MOST_WAITING, MOST_WAITING + 1):
+        while len(metrics._waiting) < most:
+            metrics.keep(Record("rp_1", 0.0, upstream="a"))
+            if not metrics._waiting:
+                break
+        assert len(metrics._waiting) == (most if most <= MOST_WAITING else 0)
+    metrics.keep(Record("rp_1", 0.0, upstream="a"))
+    text = text_of(metrics.families()).decode()
+    assert f'rawproxy_exchange_seconds_count{{upstream="a"}} {MOST_WAITING + 2}.0' in text
+
+
+def test_any_thread_may_read_while_records_come() -> None:
+    metrics, done, counts = Metrics(), Event(), 20_000
+
+    def read() -> None:
+        while not done.is_set():
+            metrics.families()
+
+    reader = Thread(target=read)
+    reader.start()
+    for _ in range(counts):
+        metrics.keep(Record("rp_1", 0.0, upstream="a"))
+    done.set()
+    reader.join()
+    text = text_of(metrics.families()).decode()
+    assert f'rawproxy_exchange_seconds_count{{upstream="a"}} {counts}.0' in text
 
 
 def test_what_was_not_there_is_not_counted() -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rawproxy.dialects.marks import Marks
+from rawproxy.wire.sse import Splitter
 
 MEMBERS = rb'(?:usage|error)"(?!\s*:\s*null)'
 LINES = rb"\[DONE\]|^event: ?error"
@@ -46,3 +47,21 @@ def test_nothing_but_a_terminator_inside_of_one_object_is_passed_over(frame: byt
         assert frame.endswith(b"}\n\n")
     else:
         assert (found is None) == (whole is None)
+
+
+@given(st.lists(st.sampled_from([*PIECES, b"\r"]), max_size=8).map(b"".join))
+def test_what_passes_is_one_frame_that_is_not_marked(data: bytes) -> None:
+    data = b"data: {" + data + b"}\n\n"
+    if MARKS.passes(data):
+        assert MARKS.search(data) is None
+        assert [frame.raw for frame in Splitter().feed(data)] == [data]
+    else:
+        assert b"\n" in data[:-2] or b"\r" in data or MARKS.search(data) is not None
+
+
+def test_a_frame_with_its_name_in_front_may_pass() -> None:
+    named = Marks(MEMBERS, LINES, b"event: delta\ndata: {")
+    assert named.passes(b'event: delta\ndata: {"text":" word"}\n\n')
+    assert not named.passes(b'event: other\ndata: {"text":" word"}\n\n')
+    assert not named.passes(b'event: delta\ndata: {"text":" word"}\n\nevent: delta\ndata: {}\n\n')
+    assert not named.passes(b'event: delta\ndata: {"text":" word"}\n')

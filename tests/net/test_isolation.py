@@ -207,7 +207,7 @@ def planted(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -
     """Faults of ours in two models' exchanges; little room to upstreams, and less on the unix socket."""
     caplog.set_level(logging.CRITICAL)
     real_head, real_end = Exchange.on_head, Exchange.on_end
-    real_tune, real_push, real_send_now = conn.tune, conn.Conn._push, conn.Conn.send_now
+    real_tune, real_send_now = conn.tune, conn.Conn.send_now
 
     def on_head(self: Exchange, *arguments: Any) -> Step:
         if self.ask.model == "planted":
@@ -226,24 +226,24 @@ def planted(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -
     def tune_accepted(sock: socket.socket, *more: float) -> None:
         (tune if sock.family == socket.AF_UNIX else real_tune)(sock, *more)
 
-    def push(self: conn.Conn, data: bytes | memoryview) -> bool:
-        shakes_hands = self._tls is None and data[:1] == HANDSHAKE
-        if data and (self._sock.family == socket.AF_UNIX or len(data) > MUCH_BYTES or shakes_hands):
-            return self._left(conn.joined(self._pending, data))  # as if the kernel took nothing now
-        return real_push(self, data)
-
     def send_now(self: conn.Conn, data: bytes) -> bool:
-        held = 0 if data else self.pending
-        if held and (self._sock.family == socket.AF_UNIX or held > MUCH_BYTES):
+        shakes_hands = self._tls is None and data[:1] == HANDSHAKE
+        size = len(data) or self.pending
+        if size and (self._sock.family == socket.AF_UNIX or size > MUCH_BYTES or shakes_hands):
+            self.hold(data)  # as if the kernel took nothing now
             return False
         return real_send_now(self, data)
+
+    async def flush_some(self: conn.Conn) -> bool:
+        await trio.lowlevel.wait_writable(self._sock)
+        return real_send_now(self, b"")
 
     def connect_now(self: net_upstream.Upstreams, place: net_upstream.Place) -> None:
         """What is failed are waits: they are to be had wherever they can be."""
 
     monkeypatch.setattr(net_upstream.Upstreams, "_connect_now", connect_now)
-    monkeypatch.setattr(conn.Conn, "_push", push)
     monkeypatch.setattr(conn.Conn, "send_now", send_now)
+    monkeypatch.setattr(conn.Conn, "flush_some", flush_some)
     monkeypatch.setattr(listen, "tune", tune_accepted)
     monkeypatch.setattr(Exchange, "on_head", on_head)
     monkeypatch.setattr(Exchange, "on_end", on_end)

@@ -63,9 +63,10 @@ class Writes:
 
     def __init__(self) -> None:
         self.got: list[bytes] = []
+        self.framed = b"".join
 
-    def push(self, parts: list[bytes], now: float) -> bool:
-        self.got += parts
+    def push(self, data: bytes, now: float) -> bool:
+        self.got.append(data)
         return len(self.got) % 2 == 0
 
     async def flush(self) -> None:

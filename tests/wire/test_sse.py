@@ -191,11 +191,34 @@ def test_the_limit_is_the_same_for_a_frame_that_is_all_of_a_read(size: int) -> N
     splitter = Splitter(max_frame=LIMIT)
     assert len(splitter.feed(b": first\n\n")) == 1
     frame = b"x" * size + b"\n\n"
+    assert splitter.take(frame) is (size < LIMIT)
     if size < LIMIT:
         assert [one.raw for one in splitter.feed(frame)] == [frame]
     else:
         with pytest.raises(FrameTooLong):
             splitter.feed(frame)
+
+
+@pytest.mark.parametrize(
+    ("before", "taken"),
+    [
+        (b"", False),  # a mark of byte order might stand there
+        (b": x\n\n", True),
+        (b": x\r\r", True),
+        (b"data: x", False),
+        (b"data: x\n", False),
+    ],
+)
+def test_a_read_is_taken_for_a_frame_where_one_may_begin(before: bytes, *, taken: bool) -> None:
+    splitter = Splitter()
+    splitter.feed(before)
+    assert splitter.take(b"data: y\n\n") is taken
+    # It goes on as if it had been fed, or as if nothing had been.
+    rest = b"\n" if taken else b"data: y\n\n"
+    fed = Splitter()
+    fed.feed(before + b"data: y\n\n" * taken)
+    assert splitter.feed(rest) == fed.feed(rest)
+    assert splitter.close() == fed.close()
 
 
 @pytest.mark.parametrize(
