@@ -13,8 +13,10 @@ from rawproxy.gateway.access import ANYONE, Caller
 from rawproxy.gateway.counting import COUNTERS
 from rawproxy.gateway.face import Face
 from rawproxy.gateway.keys import Secret
+from rawproxy.gateway.providers import Way
 from rawproxy.wire.fields import get
 from rawproxy.wire.http import Fields
+from rawproxy.wire.http1 import RequestStart
 
 __all__ = ["Ask"]
 
@@ -35,6 +37,7 @@ class Ask:
         credential: the client's own, in access mode `forward` only.
         vault: opens and packs the envelopes of this caller.
         client: the address it comes from, or `unix`.
+        starts: what requests with the same header were begun with; None where nobody expects another one.
     """
 
     id: str
@@ -50,6 +53,7 @@ class Ask:
     counts: bool = False
     sequence: int = 0
     client: str = ""
+    starts: dict[Way, RequestStart] | None = None
     model: str = field(init=False, default="")
     stream: bool = field(init=False, default=False)
     choices: int = field(init=False, default=1)

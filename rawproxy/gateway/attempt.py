@@ -39,10 +39,16 @@ from rawproxy.wire import jsonarray, splice
 from rawproxy.wire.fields import get
 from rawproxy.wire.frame import Frame
 from rawproxy.wire.http import Fields
+from rawproxy.wire.http1 import RequestStart
 
 __all__ = ["Attempt", "attempt", "voice"]
 
 NOTHING_BACK = Back()
+NOTHING = RequestStart(b"POST", b"", [])
+"""Nothing is sent: to an engine, or by now."""
+
+MOST_STARTS = 16
+"""Starts of requests that are remembered for one header of a client's: models times keys, mostly one."""
 
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
@@ -55,6 +61,7 @@ class Attempt:
         candidate: upstream and model.
         key: the credential that is tried; an empty one where the upstream has none.
         face: the upstream's dialect, as it shows itself there; None for an engine.
+        start: method, target and fields of the request.
         losses: what the request could not say.
         passed: the client and the upstream speak one dialect.
         checked: the client's writer, where this exchange is one of those that are watched.
@@ -63,8 +70,7 @@ class Attempt:
     candidate: Candidate
     key: Key
     face: Face | None
-    target: bytes = b""
-    fields: Fields = field(default_factory=list)
+    start: RequestStart = NOTHING
     body: bytes = b""
     call: Call | None = None
     losses: list[Loss] = field(default_factory=list)
@@ -73,9 +79,14 @@ class Attempt:
     passed: bool = False
     checked: Checked | None = None
 
+    @property
+    def target(self) -> bytes:
+        """The target of the request; b"" where there is none."""
+        return self.start.target
+
     def forget(self) -> None:
         """Let go of what was sent: the reply goes out, and may take minutes."""
-        self.fields, self.body = [], b""
+        self.start, self.body = NOTHING, b""
 
     def pipe(self, ask: Ask, fields: Fields, timing: Timing, spoken: int = 0) -> Pipe:
         """Return the pipe for a reply whose head has these `fields`.
@@ -262,20 +273,28 @@ def _request(ask: Ask, candidate: Candidate, key: Key, timing: Timing) -> Attemp
         written = dialect.write_call(call, target)
         made.body, made.losses = written.body, [*narrowed, *written.losses]
         made.back = replace(written.back, seed=ask.id[-8:])
+    array = passed and ask.face.framing is jsonarray
+    if array:
+        made.face = ask.face
+    starts, way = ask.starts, (upstream, candidate.model, ask.stream, key.secret)
+    if starts is not None and (start := starts.get(way)) is not None:
+        made.start = start
+        return made
     kept = kept_of_request(
         ask.fields, ask.dialect.NAME, dialect.NAME, own_credential=ask.credential is not None
     )
-    wanted = Wanted(
-        dialect.NAME, candidate.model, ask.stream, ask.counts,
-        ask.given.variant if passed else "", passed and ask.face.framing is jsonarray,
-    )  # fmt: skip
-    if wanted.array:
-        made.face = ask.face
+    variant = ask.given.variant if passed else ""
+    wanted = Wanted(dialect.NAME, candidate.model, ask.stream, ask.counts, variant, array)
     request = upstream.request(wanted, made.body, kept, key.secret, ask.wall)
-    made.target, made.fields, made.body = request.target, request.fields, request.body
+    made.body, path = request.body, request.target
     if passed and ask.query and not (face.hosted or ask.face.hosted):
         query = _kept_query(ask.query)
-        made.target += (b"&" if b"?" in made.target else b"?") + query if query else b""
+        path += (b"&" if b"?" in path else b"?") + query if query else b""
+    made.start = RequestStart(b"POST", path, request.fields)
+    if starts is not None and not (upstream.varies(face) or ask.face.hosted):
+        if len(starts) >= MOST_STARTS:
+            starts.clear()
+        starts[way] = made.start
     return made
 
 

@@ -29,7 +29,7 @@ from rawproxy.gateway.keys import KeyPool, Secret
 from rawproxy.wire import ndjson, sigv4
 from rawproxy.wire.http import Fields
 
-__all__ = ["PROVIDERS", "Http2", "Provider", "Request", "TlsFiles", "Upstream", "Wanted"]
+__all__ = ["PROVIDERS", "Http2", "Provider", "Request", "TlsFiles", "Upstream", "Wanted", "Way"]
 
 MESSAGES = "anthropic_messages"
 
@@ -281,6 +281,10 @@ class Upstream(msgspec.Struct, frozen=True, eq=False, dict=True):
             return [(b"x-goog-api-key", key.encode())]
         return [(b"authorization", b"Bearer " + key.encode())]
 
+    def varies(self, face: Face) -> bool:
+        """Return whether a request's start may change with its body or with time, `Way` and header being the same."""
+        return face.hosted or self.provider == "bedrock"
+
     def request(
         self, wanted: Wanted, body: bytes, kept: Fields, key: Secret, now: float
     ) -> Request:
@@ -331,6 +335,10 @@ class Upstream(msgspec.Struct, frozen=True, eq=False, dict=True):
             session_token=token[0] if token else None, region=self.region, service="bedrock",
             now=now,
         )  # fmt: skip
+
+
+Way = tuple[Upstream, str, bool, Secret]
+"""What decides, beside a client's header, how a request begins: upstream, model, whether it streams, key."""
 
 
 def _segment(model: str) -> str:

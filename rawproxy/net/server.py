@@ -9,7 +9,6 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import trio
 
@@ -21,12 +20,14 @@ from rawproxy.gateway.exchange import Answer, Exchange, Site
 from rawproxy.gateway.face import Face
 from rawproxy.gateway.front import Errand, errand, error_answer, local_answer, nearest
 from rawproxy.gateway.liveness import Clocks
+from rawproxy.gateway.providers import Way
 from rawproxy.gateway.record import Record
 from rawproxy.net.drive import LARGE_BODY, Run
 from rawproxy.net.response import Request, Response
 from rawproxy.net.sweep import Sweeper
 from rawproxy.wire.fields import get
 from rawproxy.wire.http import Fields, RequestHead
+from rawproxy.wire.http1 import RequestStart
 
 __all__ = ["Server", "Setup"]
 
@@ -47,10 +48,11 @@ class Setup:
     seal_key: bytes
 
 
-class _Seen(NamedTuple):
+@dataclass(slots=True)
+class _Seen:
     """What the head of a request came to, under a configuration and at a door.
 
-    `found` None: a browser asks what it may do. `caller` None: it may be anybody.
+    `found` None: a browser asks what it may do. `caller` None: it may be anybody. `starts`: once it came again.
     """
 
     setup: Setup
@@ -59,6 +61,7 @@ class _Seen(NamedTuple):
     found: Errand | None
     caller: Caller | None = None
     vault: Vault | None = None
+    starts: dict[Way, RequestStart] | None = None
 
 
 class Server:
@@ -110,6 +113,8 @@ class Server:
         setup, head, seen = self.setup, request.head, request.seen
         if isinstance(seen, _Seen) and seen.setup is setup and seen.doors is doors:
             response.extra = seen.extra
+            if seen.starts is None:
+                seen.starts = {}
             return seen
         request.seen = None
         doors.check(head.fields)
@@ -141,7 +146,7 @@ class Server:
             counts=found.what == "count",
             sequence=next(self._numbers),
             credential=caller.key if forwards else None, vault=vault,
-            client=request.client,
+            client=request.client, starts=seen.starts,
         )  # fmt: skip
         request.body = b""  # the exchange has it, until nobody else may need it
         timing = site.timing

@@ -29,7 +29,7 @@ from rawproxy.net.relay import Source
 from rawproxy.net.resolve import Resolver
 from rawproxy.net.upstream_http1 import RESPONSE_LIMITS, Http1Link
 from rawproxy.net.upstream_http2 import Http2Link, NotProcessed
-from rawproxy.wire.http import Fields, RequestHead
+from rawproxy.wire.http import Fields
 from rawproxy.wire.tls import Session, Tls, client_context
 
 __all__ = ["Reply", "Sent", "Upstreams"]
@@ -242,7 +242,7 @@ class Upstreams:
         if link is None or isinstance(link, Http2Link):
             return None
         clocks.waiting(now)
-        link.begin(_head_of(attempt), attempt.body)
+        link.begin(attempt.start, attempt.body)
         return link
 
     def later(self, do: Then) -> bool:
@@ -251,7 +251,7 @@ class Upstreams:
 
     @staticmethod
     async def _ask(link: Http1Link | Http2Link, attempt: Attempt) -> Reply:
-        return await link.ask(_head_of(attempt), attempt.body)
+        return await link.ask(attempt.start, attempt.body)
 
     # -- connections
 
@@ -399,10 +399,6 @@ class Upstreams:
                 one.retire()
                 if one.idle:
                     one.close()
-
-
-def _head_of(attempt: Attempt) -> RequestHead:
-    return RequestHead(b"POST", attempt.target, attempt.fields)
 
 
 def _place_of(upstream: Upstream) -> Place:

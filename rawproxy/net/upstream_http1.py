@@ -12,8 +12,8 @@ from rawproxy.errors import HttpError, UpstreamCut, UpstreamError, UpstreamNonse
 from rawproxy.net.conn import Conn
 from rawproxy.net.pump import Taker
 from rawproxy.net.upstream_http2 import NotProcessed
-from rawproxy.wire.http import Body, Fields, HttpEvent, RequestHead, ResponseHead
-from rawproxy.wire.http1 import Limits, ResponseReader, write_request
+from rawproxy.wire.http import Body, Fields, HttpEvent, ResponseHead
+from rawproxy.wire.http1 import Limits, RequestStart, ResponseReader
 
 __all__ = ["RESPONSE_LIMITS", "Home", "Http1Link", "Http1Reply"]
 
@@ -79,16 +79,16 @@ class Http1Link:
         if data is not None:  # TLS may have had something to say that is none of ours
             self._home.lose(self)
 
-    async def ask(self, head: RequestHead, body: bytes) -> "Http1Reply":
+    async def ask(self, start: RequestStart, body: bytes) -> "Http1Reply":
         """Send a request; return its response once the head has come. Raises as `reply`."""
-        self.begin(head, body)
+        self.begin(start, body)
         self.send_now()
         return await self.reply()
 
-    def begin(self, head: RequestHead, body: bytes) -> None:
+    def begin(self, start: RequestStart, body: bytes) -> None:
         """Write a request, which `send_now` sends, and `reply` as far as that has not."""
         try:
-            self.conn.hold(write_request(head.method, head.target, head.fields, body))
+            self.conn.hold(start.write(body))
         except BaseException:
             self._home.drop(self)
             raise

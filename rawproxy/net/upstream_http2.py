@@ -15,7 +15,7 @@ from rawproxy.net.conn import UNACKNOWLEDGED_SECONDS, Conn
 from rawproxy.net.mux import CANCEL, LOST, REFUSED_STREAM, Lane, LaneReset, Mux
 from rawproxy.net.pump import Taker
 from rawproxy.wire.http import Fields, RequestHead
-from rawproxy.wire.http1 import Limits
+from rawproxy.wire.http1 import Limits, RequestStart
 from rawproxy.wire.http2 import Http2Client, Refused
 
 __all__ = ["PING_AFTER_SECONDS", "PONG_SECONDS", "Http2Link", "Http2Reply", "NotProcessed"]
@@ -192,7 +192,7 @@ class Http2Link:
         elif self.idle and (not self._usable or now - self.idle_since >= idle_seconds):
             self.close()
 
-    async def ask(self, head: RequestHead, body: bytes) -> Http2Reply:
+    async def ask(self, start: RequestStart, body: bytes) -> Http2Reply:
         """Send a request; return its response once the head has come.
 
         Raises:
@@ -201,8 +201,8 @@ class Http2Link:
         """
         now = trio.current_time()
         used, self.used = self.used, True
-        fields = [*head.fields, (b"content-length", b"%d" % len(body))]
-        head = RequestHead(head.method, head.target, fields, b"2")
+        fields = [*start.fields, (b"content-length", b"%d" % len(body))]
+        head = RequestHead(start.method, start.target, fields, b"2")
         lane = self._mux.open(self._wire.request(head, self._scheme, end=False))
         try:
             lane.finish()

@@ -30,6 +30,7 @@ __all__ = [
     "MAX_INTERIM",
     "Limits",
     "RequestReader",
+    "RequestStart",
     "ResponseReader",
     "write_chunk",
     "write_request",
@@ -372,25 +373,47 @@ class ResponseReader:
         return Length(terms.length), terms.keep_alive
 
 
-def write_request(method: bytes, target: bytes, fields: Fields, body: bytes) -> bytes:
-    """Return a whole request. Its Content-Length is added, but to a GET or HEAD without body.
+class RequestStart:
+    """How requests begin that are sent again and again: it is checked and written once, and stays as it is.
 
     Args:
         method: a token.
         target: in origin-form, or `*`.
         fields: names in lower case, `host` among them once, and no framing field.
-        body: may be empty.
-
-    Raises:
-        HttpError: 500, a part would not be read as what it is.
     """
-    names, lines = write_fields(fields)
-    check_request(method, target)
-    if names.count(b"host") != 1 or not _FRAMING.isdisjoint(names):
-        raise HttpError("a request is written with one Host and without framing", status=500)
-    if body or method not in _NO_BODY_EXPECTED:
-        lines += b"content-length: %d\r\n" % len(body)
-    return b"%b %b HTTP/1.1\r\n%b\r\n%b" % (method, target, lines, body)
+
+    __slots__ = ("_lines", "fields", "method", "target")
+
+    def __init__(self, method: bytes, target: bytes, fields: Fields) -> None:
+        self.method = method
+        self.target = target
+        self.fields = fields
+        self._lines = b""
+
+    def write(self, body: bytes) -> bytes:
+        """Return a whole request. Its Content-Length is added, but to a GET or HEAD without body.
+
+        Raises:
+            HttpError: 500, a part would not be read as what it is.
+        """
+        lines = self._lines
+        if not lines:
+            self._lines = lines = self._written()
+        if body or self.method not in _NO_BODY_EXPECTED:
+            return b"%bcontent-length: %d\r\n\r\n%b" % (lines, len(body), body)
+        return lines + b"\r\n"
+
+    def _written(self) -> bytes:
+        names, lines = write_fields(self.fields)
+        check_request(self.method, self.target)
+        if names.count(b"host") != 1 or not _FRAMING.isdisjoint(names):
+            raise HttpError("a request is written with one Host and without framing", status=500)
+        return b"%b %b HTTP/1.1\r\n%b" % (self.method, self.target, lines)
+
+
+def write_request(method: bytes, target: bytes, fields: Fields, body: bytes) -> bytes:
+    """Return a whole request: see `RequestStart`."""
+    return RequestStart(method, target, fields).write(body)
 
 
 def write_response_head(status: int, fields: Fields) -> bytes:

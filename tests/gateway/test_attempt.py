@@ -6,16 +6,18 @@ from collections.abc import Callable
 import pytest
 
 from rawproxy.dialects import DIALECTS
-from rawproxy.dialects.base import StreamWriter
+from rawproxy.dialects.base import Given, StreamWriter
 from rawproxy.dialects.envelope import Origin, Vault, seal
 from rawproxy.dialects.events import Delta, Fail, Open, Start
 from rawproxy.errors import Untranslatable
 from rawproxy.gateway.ask import Ask
-from rawproxy.gateway.attempt import Attempt, _LateVoice, attempt, voice
+from rawproxy.gateway.attempt import MOST_STARTS, Attempt, _LateVoice, attempt, voice
+from rawproxy.gateway.face import INVOKE_FACE
 from rawproxy.gateway.keys import Key, Secret
 from rawproxy.gateway.liveness import Timing
-from rawproxy.gateway.providers import Upstream
+from rawproxy.gateway.providers import Upstream, Way
 from rawproxy.gateway.route import Candidate
+from rawproxy.wire.http1 import RequestStart
 from tests.gateway.stories import asked, up
 from tests.net.world import CHAT, MESSAGES, call
 
@@ -74,7 +76,7 @@ CLIENTS = [
 @pytest.mark.parametrize("client", [CHAT, MESSAGES])
 @pytest.mark.parametrize("upstream", [CHAT, MESSAGES])
 def test_the_clients_credential_stays_here(client: str, upstream: str) -> None:
-    fields = dict(made(asked(client, fields=CLIENTS), up("u", upstream)).fields)
+    fields = dict(made(asked(client, fields=CLIENTS), up("u", upstream)).start.fields)
     assert b"canary" not in b"".join(fields.values())
     shown = fields.get(b"authorization", b"") + fields.get(b"x-api-key", b"")
     assert shown.endswith(b"upstream-key")
@@ -131,3 +133,74 @@ def test_a_voice_that_is_made_late_says_the_same(dialect: str, joined: str, said
         parts += [SAYS["a keepalive"](speaker), SAYS["an error"](speaker)]
         heard.append(parts)
     assert heard[0] == heard[1]
+
+
+# -- a client that says the same again
+
+FIRST = up("first", MESSAGES)
+OTHER = up("other", MESSAGES)
+HEADER = [(b"anthropic-beta", b"some-beta"), (b"user-agent", b"a/1")]
+Starts = dict[Way, RequestStart]
+
+
+def again(
+    starts: Starts | None,
+    upstream: Upstream,
+    model: str = "m",
+    key: str = "k",
+    *,
+    stream: bool = True,
+) -> Attempt:
+    ask = asked(MESSAGES, stream=stream, fields=HEADER, query=b"beta=true")
+    ask.starts = starts
+    ask.look()
+    return attempt(ask, Candidate(upstream, model), Key(Secret(key)), Timing())
+
+
+def test_what_a_header_comes_to_is_remembered() -> None:
+    starts: Starts = {}
+    first = again(starts, FIRST)
+    assert again(starts, FIRST).start is first.start
+    assert again(None, FIRST).start is not first.start
+
+
+def test_whatever_else_decides_is_never_mixed_up() -> None:
+    starts: Starts = {}
+    for _ in range(2):
+        for upstream in (FIRST, OTHER):
+            for model in ("m", "n"):
+                for key in ("k", "l"):
+                    for stream in (True, False):
+                        way = upstream, model, key
+                        kept = again(starts, *way, stream=stream)
+                        fresh = again(None, *way, stream=stream)
+                        assert kept.start.write(kept.body) == fresh.start.write(fresh.body)
+    assert len(starts) == 16
+
+
+@pytest.mark.parametrize("models", [MOST_STARTS - 1, MOST_STARTS, MOST_STARTS + 1])
+def test_only_so_much_is_remembered(models: int) -> None:
+    starts: Starts = {}
+    for number in range(models):
+        again(starts, FIRST, f"m{number}")
+    assert len(starts) == (models if models <= MOST_STARTS else 1)
+
+
+def hosted(provider: str) -> Upstream:
+    return Upstream("u", provider, "http://up", dialects=(MESSAGES,), region="r", project="p")
+
+
+@pytest.mark.parametrize("provider", ["bedrock", "vertex"])
+def test_a_start_that_hangs_on_the_body_is_not_remembered(provider: str) -> None:
+    starts: Starts = {}
+    again(starts, hosted(provider), "claude-x")
+    assert starts == {}
+
+
+def test_nor_one_that_hangs_on_the_body_of_a_hosted_client() -> None:
+    starts: Starts = {}
+    body = b'{"anthropic_version":"bedrock-2023-05-31","max_tokens":9,"messages":[{"role":"user","content":"x"}]}'
+    ask = Ask("rp_1", INVOKE_FACE, body, 0.0, given=Given("claude-x", stream=True), starts=starts)
+    ask.look()
+    attempt(ask, Candidate(FIRST, "m"), KEY, Timing())
+    assert starts == {}

@@ -485,7 +485,7 @@ def test_a_forwarded_credential_goes_to_upstreams_that_may_have_it() -> None:
     step = exchange(where, asked(credential="theirs")).start(0.0)
     assert isinstance(step, Attempt)
     assert step.candidate.name == "open/m"
-    assert (b"authorization", b"Bearer theirs") in step.fields
+    assert (b"authorization", b"Bearer theirs") in step.start.fields
     only_closed = exchange(site(up("closed")), asked(credential="theirs")).start(0.0)
     assert isinstance(only_closed, Answer)
     assert only_closed.status == 403

@@ -103,6 +103,22 @@ async def test_what_there_is_is_for_callers_only() -> None:
             await link.aclose()
 
 
+async def test_a_client_that_says_the_same_again_is_sent_on_the_same() -> None:
+    """The second and third request of a connection are only compared; upstream they look like the first."""
+    async with world(streams(reply_stream(CHAT, "fine")), CHAT) as here:
+        for connections, requests in ((1, 3), (3, 1)):
+            for _ in range(connections):
+                link = await Client.connect(here.url)
+                for _ in range(requests):
+                    await link.send("POST", PATH[CHAT], call(CHAT), {"user-agent": "a/1"})
+                    assert (await link.response()).status == 200
+                await link.aclose()
+        seen = here.upstreams["up"].seen
+        assert len(seen) == 6
+        assert len({(one.target, *one.fields, one.body) for one in seen}) == 1
+        assert (b"user-agent", b"a/1") in seen[0].fields
+
+
 CANARY = "sk-canary-0123456789"
 
 

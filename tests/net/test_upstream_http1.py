@@ -12,10 +12,10 @@ from rawproxy.net.conn import Conn
 from rawproxy.net.pump import Pump
 from rawproxy.net.upstream_http1 import Http1Link
 from rawproxy.net.upstream_http2 import NotProcessed
-from rawproxy.wire.http import RequestHead
+from rawproxy.wire.http1 import RequestStart
 from tests.net.fakes import whole
 
-HEAD = RequestHead(b"POST", b"/", [(b"host", b"x")])
+START = RequestStart(b"POST", b"/", [(b"host", b"x")])
 
 
 class Home:
@@ -52,7 +52,7 @@ async def linked() -> AsyncIterator[tuple[Home, Http1Link, socket.socket]]:
 
 async def served(link: Http1Link, theirs: socket.socket) -> None:
     """One request and its reply."""
-    link.begin(HEAD, b"x")
+    link.begin(START, b"x")
     assert link.send_now()
     assert theirs.recv(1000).endswith(b"\r\n\r\nx")
     theirs.send(whole(200, b"fine"))
@@ -92,7 +92,7 @@ async def test_a_request_that_nobody_took_may_be_sent_again(used: bool) -> None:
     """Only where the connection had stood: a new one that is closed at once is a failure."""
     async with linked() as (_, link, theirs):
         link.used = used
-        link.begin(HEAD, b"x")
+        link.begin(START, b"x")
         theirs.close()
         assert link.send_now()  # reading tells
         with pytest.raises(NotProcessed if used else UpstreamCut) as caught:

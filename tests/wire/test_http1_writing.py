@@ -10,6 +10,7 @@ from rawproxy.wire.http1 import (
     LAST_CHUNK,
     Limits,
     RequestReader,
+    RequestStart,
     ResponseReader,
     write_chunk,
     write_request,
@@ -89,9 +90,18 @@ def test_a_request_without_body_says_so_where_one_is_expected(
     ],
 )
 def test_requests_that_are_not_written(method: bytes, target: bytes, fields: Fields) -> None:
-    with pytest.raises(HttpError) as caught:
-        write_request(method, target, fields, b"")
-    assert caught.value.status == 500
+    start = RequestStart(method, target, fields)
+    for _ in range(2):
+        with pytest.raises(HttpError) as caught:
+            start.write(b"")
+        assert caught.value.status == 500
+
+
+@pytest.mark.parametrize("method", [b"GET", b"POST"])
+def test_a_start_is_written_for_one_body_after_another(method: bytes) -> None:
+    start = RequestStart(method, b"/", HOST)
+    for body in (b"one", b"", b"three", b""):
+        assert start.write(body) == write_request(method, b"/", HOST, body)
 
 
 @pytest.mark.parametrize(
