@@ -73,24 +73,33 @@ def values(body: bytes, names: tuple[str, ...]) -> dict[str, bytes]:
         WireError: it is no JSON object, or has one of them twice.
     """
     decoder, spelled = _quick(names)
-    for name in spelled:  # from behind: forwards, `find` stops at every quote for a short name
-        if (at := body.rfind(name)) > 0 and body.rfind(name, 0, at) > 0:
-            break  # it may be there twice
+    try:
+        seen = decoder.decode(body)
+    except (ValueError, RecursionError):
+        pass  # not all of it is JSON; what is asked for may be there all the same
     else:
-        if b"\\" not in body or not _ESCAPED_LETTER.search(body):
-            try:
-                seen = decoder.decode(body)
-            except (ValueError, RecursionError):
-                pass  # not all of it is JSON; what is asked for may be there all the same
+        if body.find(b"\\") < 0 or not _ESCAPED_LETTER.search(body):
+            once = {name: bytes(raw) for name in names if (raw := getattr(seen, name))}
+            for name in once:
+                if _is_twice(body, spelled[name]):
+                    break
             else:
-                return {name: bytes(raw) for name in names if (raw := getattr(seen, name))}
+                return once
     found = ((name, splice.value(body, name)) for name in names)
     return {name: value for name, value in found if value is not None}
 
 
+def _is_twice(body: bytes, spelled: bytes) -> bool:
+    """Return whether a name may be there twice, as a key or as a text."""
+    at = body.rfind(spelled)  # from behind: forwards, `find` stops at every quote for a short name
+    return at > 0 and body.rfind(spelled, 0, at) > 0
+
+
 @cache
-def _quick(names: tuple[str, ...]) -> tuple[msgspec.json.Decoder[msgspec.Struct], list[bytes]]:
+def _quick(
+    names: tuple[str, ...],
+) -> tuple[msgspec.json.Decoder[msgspec.Struct], dict[str, bytes]]:
     """Return what decodes these members and no others, and how they are spelled."""
     fields = [(name, Raw, Raw()) for name in names]
     shape = msgspec.defstruct("Shape", fields, gc=False)
-    return msgspec.json.Decoder(shape), [b'"%b"' % name.encode() for name in names]
+    return msgspec.json.Decoder(shape), {name: b'"%b"' % name.encode() for name in names}
