@@ -207,7 +207,8 @@ def planted(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -
     """Faults of ours in two models' exchanges; little room to upstreams, and less on the unix socket."""
     caplog.set_level(logging.CRITICAL)
     real_head, real_end = Exchange.on_head, Exchange.on_end
-    real_tune, real_send_now = conn.tune, conn.Conn.send_now
+    real_tune, real_send_now, real_flush = conn.tune, conn.Conn.send_now, conn.Conn.flush_some
+    flushing: list[conn.Conn] = []
 
     def on_head(self: Exchange, *arguments: Any) -> Step:
         if self.ask.model == "planted":
@@ -228,15 +229,18 @@ def planted(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -
 
     def send_now(self: conn.Conn, data: bytes) -> bool:
         shakes_hands = self._tls is None and data[:1] == HANDSHAKE
-        size = len(data) or self.pending
+        size = 0 if self in flushing else len(data) or self.pending
         if size and (self._sock.family == socket.AF_UNIX or size > MUCH_BYTES or shakes_hands):
             self.hold(data)  # as if the kernel took nothing now
             return False
         return real_send_now(self, data)
 
     async def flush_some(self: conn.Conn) -> bool:
-        await trio.lowlevel.wait_writable(self._sock)
-        return real_send_now(self, b"")
+        flushing.append(self)
+        try:
+            return await real_flush(self)
+        finally:
+            flushing.remove(self)
 
     def connect_now(self: net_upstream.Upstreams, place: net_upstream.Place) -> None:
         """What is failed are waits: they are to be had wherever they can be."""
