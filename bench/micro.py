@@ -32,9 +32,9 @@ from rawproxy.wire.http import Fields
 from rawproxy.wire.http1 import (
     Limits,
     RequestReader,
+    RequestStart,
     ResponseReader,
     write_chunk,
-    write_request,
     write_response_head,
 )
 
@@ -161,7 +161,7 @@ def _following_h11() -> None:
 
 
 def _request() -> bytes:
-    return write_request(b"POST", b"/v1/chat/completions", REQUEST_FIELDS, BODY)
+    return RequestStart(b"POST", b"/v1/chat/completions", REQUEST_FIELDS).write(BODY)
 
 
 def _response() -> bytes:
@@ -212,7 +212,7 @@ _H11_END = h11.EndOfMessage()
 
 def _writing_requests() -> None:
     for _ in range(UNITS):
-        write_request(b"POST", b"/v1/chat/completions", REQUEST_FIELDS, BODY)
+        RequestStart(b"POST", b"/v1/chat/completions", REQUEST_FIELDS).write(BODY)
 
 
 def _writing_requests_h11() -> None:

@@ -15,8 +15,8 @@ from rawproxy.wire.http import Body, End, HttpEvent, RequestHead, ResponseHead
 from rawproxy.wire.http1 import (
     Limits,
     RequestReader,
+    RequestStart,
     ResponseReader,
-    write_request,
     write_response_head,
 )
 
@@ -180,7 +180,7 @@ def _same(whole: Story, cut: Story) -> None:
 def check_rewritten(head: RequestHead, body: bytes) -> None:
     """What we send for a request that we accepted is that request, and nothing follows it."""
     fields = [one for one in head.fields if one[0] not in FRAMING]
-    wire = write_request(head.method, head.target, fields, body)
+    wire = RequestStart(head.method, head.target, fields).write(body)
     again = read_requests([wire], NO_LIMITS)
     assert again.refused is None
     assert len(again.messages) == 1

@@ -10,7 +10,6 @@ exit writes them all.
 """
 
 import logging
-import math
 import sys
 import time
 import traceback
@@ -159,8 +158,7 @@ class RecordLog:
 
     def __init__(self) -> None:
         self._log = logging.getLogger(_RECORDS)
-        self._until = math.inf  # when those that wait are written
-        self._alarm = trio.CancelScope()  # its deadline is the same: no task wakes before
+        self._alarm = trio.CancelScope()  # its deadline is when those that wait are written
 
     def keep(self, record: Record) -> None:
         """Log a record."""
@@ -170,15 +168,15 @@ class RecordLog:
         if writer is None:
             self._log.info("%s", record.line().decode())
         elif writer.keep(record):
-            self._until = self._alarm.deadline = trio.current_time() + WAIT_SECONDS
+            self._alarm.deadline = trio.current_time() + WAIT_SECONDS
 
     async def run(self) -> None:
         """Write what has waited long enough, until cancelled."""
         try:
             while True:
-                with trio.CancelScope(deadline=self._until) as self._alarm:
+                with self._alarm:
                     await trio.sleep_forever()
-                self._until = math.inf
+                self._alarm = trio.CancelScope()
                 flush()
         finally:
             flush()

@@ -72,21 +72,27 @@ def values(body: bytes, names: tuple[str, ...]) -> dict[str, bytes]:
     Raises:
         WireError: it is no JSON object, or has one of them twice.
     """
+    found = _values_at_once(body, names)
+    if found is not None:
+        return found
+    spelled = ((name, splice.value(body, name)) for name in names)
+    return {name: value for name, value in spelled if value is not None}
+
+
+def _values_at_once(body: bytes, names: tuple[str, ...]) -> dict[str, bytes] | None:
+    """Return what `values` does; None where it takes a longer look to say that each is there only once."""
     decoder, spelled = _quick(names)
     try:
         seen = decoder.decode(body)
     except (ValueError, RecursionError):
-        pass  # not all of it is JSON; what is asked for may be there all the same
-    else:
-        if body.find(b"\\") < 0 or not _ESCAPED_LETTER.search(body):
-            once = {name: bytes(raw) for name in names if (raw := getattr(seen, name))}
-            for name in once:
-                if _is_twice(body, spelled[name]):
-                    break
-            else:
-                return once
-    found = ((name, splice.value(body, name)) for name in names)
-    return {name: value for name, value in found if value is not None}
+        return None  # not all of it is JSON; what is asked for may be there all the same
+    if body.find(b"\\") >= 0 and _ESCAPED_LETTER.search(body):
+        return None
+    found = {name: bytes(raw) for name in names if (raw := getattr(seen, name))}
+    for name in found:
+        if _is_twice(body, spelled[name]):
+            return None
+    return found
 
 
 def _is_twice(body: bytes, spelled: bytes) -> bool:

@@ -47,9 +47,8 @@ class Source(Protocol):
         """Return what one read gives: None where nothing came, b"" at the end. UpstreamError."""
         ...
 
-    @property
-    def used(self) -> Callable[[], None] | None:
-        """To be told that what was received last has gone on: its sender may send as much anew. None: nobody."""
+    def used(self) -> None:
+        """Learn that what was received last has gone on: its sender may send as much anew."""
         ...
 
     async def receive(self) -> bytes:
@@ -85,8 +84,7 @@ async def relay(source: Source, pipe: Pipe, sink: Sink, clocks: Clocks) -> None:
     goes_on = flow.goes_on(trio.current_time())  # not where its Stop came with the first output
     while goes_on and await carry():
         await sink.flush()
-        if source.used is not None:
-            source.used()
+        source.used()
         goes_on = flow.goes_on(trio.current_time())
 
 
@@ -193,12 +191,11 @@ class Flow:
     def _advance(self, parts: list[bytes], now: float) -> bool:
         """Take what the pipe made of one read to the kernel; return whether the next may be read."""
         self._clocks.heard(now)
-        sink, source = self._sink, self._source
+        sink = self._sink
         if parts and not sink.push(sink.framed(parts), now):
             self.blocked = True
             return False
-        if source.used is not None:
-            source.used()
+        self._source.used()
         return self.goes_on(now)
 
     def _end(self, result: outcome.Outcome[None]) -> None:

@@ -190,8 +190,6 @@ class Http1Link:
 class Http1Reply:
     """See `Reply`."""
 
-    used = None  # the kernel knows by what was read
-
     __slots__ = ("_conn", "_early", "_link", "_reader", "ended", "fields", "pumped", "status")
 
     def __init__(self, link: Http1Link, head: ResponseHead, rest: list[HttpEvent]) -> None:
@@ -221,6 +219,9 @@ class Http1Reply:
         except (OSError, WireError) as error:
             raise UpstreamCut(_BROKEN) from error
         return None if data is None else self._body_of(data)
+
+    def used(self) -> None:
+        """The kernel knows by what was read."""
 
     async def receive(self) -> bytes:
         found = self.held()

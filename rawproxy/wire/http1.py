@@ -33,7 +33,6 @@ __all__ = [
     "RequestStart",
     "ResponseReader",
     "write_chunk",
-    "write_request",
     "write_response_head",
 ]
 
@@ -409,11 +408,6 @@ class RequestStart:
         if names.count(b"host") != 1 or not _FRAMING.isdisjoint(names):
             raise HttpError("a request is written with one Host and without framing", status=500)
         return b"%b %b HTTP/1.1\r\n%b" % (self.method, self.target, lines)
-
-
-def write_request(method: bytes, target: bytes, fields: Fields, body: bytes) -> bytes:
-    """Return a whole request: see `RequestStart`."""
-    return RequestStart(method, target, fields).write(body)
 
 
 def write_response_head(status: int, fields: Fields) -> bytes:

@@ -99,11 +99,9 @@ class Splitter:
         if (
             0 < at == len(data) - 2
             and data.endswith(b"\n")
-            and not (self._held or self.mid_frame or self._at_start)
             and b"\r" not in data
-            and at < self._max_frame
+            and self.take(data)
         ):  # mostly a read holds one frame of one line
-            self._last = b"\n"
             return [SseFrame(data)]
         frames = self._cut(data)
         if len(self._held) > self._max_frame:

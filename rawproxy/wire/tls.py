@@ -114,14 +114,17 @@ class Tls:
             WireError: anything else that breaks TLS; the message names the reason. What could be
                 read before it is returned first; the next call then raises.
         """
-        if self.ended or self._fault is not None:
-            return self._nothing()
+        self._raise_fault()
+        if self.ended:
+            return b""
         self._incoming.write(data)
         if not self.handshaken:
             self._shake_hands()
         # The peer's first data may have come in one read with the end of its handshake.
         plaintext = self._read() if self.handshaken else b""
-        return plaintext or self._nothing()
+        if not plaintext:
+            self._raise_fault()
+        return plaintext
 
     def eof(self) -> None:
         """Learn that the transport has ended.
@@ -130,7 +133,7 @@ class Tls:
             WireError: before the peer said so; somebody may have cut the connection.
         """
         # incoming.write_eof() would not do: CPython asks OpenSSL to take such an end for a clean one.
-        self._nothing()
+        self._raise_fault()
         if not self.handshaken:
             raise WireError("TLS: the peer closed the connection during the handshake")
         if not self.ended:
@@ -169,11 +172,9 @@ class Tls:
             self._tls.unwrap()
         return self._outgoing.read()
 
-    def _nothing(self) -> bytes:
-        """Return nothing; WireError where that is because TLS broke."""
+    def _raise_fault(self) -> None:
         if self._fault is not None:
             raise self._fault
-        return b""
 
     def _shake_hands(self) -> None:
         try:

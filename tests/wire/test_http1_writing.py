@@ -13,7 +13,6 @@ from rawproxy.wire.http1 import (
     RequestStart,
     ResponseReader,
     write_chunk,
-    write_request,
     write_response_head,
 )
 
@@ -42,7 +41,7 @@ def test_a_request_is_written_as_it_is_read() -> None:
         (b"x", b"\xff"),
         (b"y", b""),
     ]
-    stream = write_request(b"POST", b"/v1/messages?a=b", fields, b"hello")
+    stream = RequestStart(b"POST", b"/v1/messages?a=b", fields).write(b"hello")
     assert RequestReader(Limits()).feed(stream) == [
         RequestHead(b"POST", b"/v1/messages?a=b", [*fields, (b"content-length", b"5")]),
         Body(b"hello"),
@@ -63,7 +62,7 @@ def test_a_request_is_written_as_it_is_read() -> None:
 def test_a_request_without_body_says_so_where_one_is_expected(
     method: bytes, body: bytes, length: list[bytes]
 ) -> None:
-    head = RequestReader(Limits()).feed(write_request(method, b"/", HOST, body))[0]
+    head = RequestReader(Limits()).feed(RequestStart(method, b"/", HOST).write(body))[0]
     assert isinstance(head, RequestHead)
     assert [value for name, value in head.fields if name == b"content-length"] == length
 
@@ -101,7 +100,7 @@ def test_requests_that_are_not_written(method: bytes, target: bytes, fields: Fie
 def test_a_start_is_written_for_one_body_after_another(method: bytes) -> None:
     start = RequestStart(method, b"/", HOST)
     for body in (b"one", b"", b"three", b""):
-        assert start.write(body) == write_request(method, b"/", HOST, body)
+        assert start.write(body) == RequestStart(method, b"/", HOST).write(body)
 
 
 @pytest.mark.parametrize(
