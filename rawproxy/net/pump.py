@@ -33,9 +33,9 @@ PAUSE_SECONDS = 0.1
 COARSE_SECONDS = 0.05
 """How much later than asked a wait may end: the ends of many are looked at together."""
 
-BATCH = 16
-"""Sockets that are read before anything is sent, and before other tasks have their turn. With many more,
-what has to begin waits for what goes on where there is too much to do (docs/PERFORMANCE.md)."""
+BATCH = 64
+"""Sockets that are read before anything is sent, and before tasks have their turn. More make each of them
+cheaper, and the first that is read is sent the later (docs/DECISIONS.md)."""
 
 Then = Callable[[float], None]
 """What is left to be done when all who are ready have read. It is told the time, on trio's clock."""
