@@ -69,7 +69,7 @@ class Holding:
 
 
 def measure_memory(
-    rig: Rig, gateways: Sequence[Gateway], *, streams: Sequence[int], runs: int
+    rig: Rig, gateways: Sequence[Gateway], *, streams: Sequence[int]
 ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, list[str]]]:
     """Return the runs of each side, and what went wrong there.
 
@@ -78,18 +78,17 @@ def measure_memory(
     sides: list[Gateway | None] = [None, *gateways]
     found: dict[str, list[dict[str, Any]]] = {}
     faults: dict[str, list[str]] = {}
-    for number in range(1, runs + 1):
-        for count in streams:
-            for gateway in sides:
-                side = gateway.name if gateway else DIRECT
-                if gateway and count > gateway.most_streams:
-                    continue
-                holding, wrong = _measure_once(rig, gateway, count)
-                wrong = [f"memory {side}, {count:,} streams: {fault}" for fault in wrong]
-                faults.setdefault(side, []).extend(wrong)
-                if holding:
-                    found.setdefault(side, []).append(asdict(holding))
-                    _report_progress(number, side, holding)
+    for number, count in enumerate(streams, 1):
+        for gateway in sides:
+            side = gateway.name if gateway else DIRECT
+            if gateway and count > gateway.most_streams:
+                continue
+            holding, wrong = _measure_once(rig, gateway, count)
+            wrong = [f"memory {side}, {count:,} streams: {fault}" for fault in wrong]
+            faults.setdefault(side, []).extend(wrong)
+            if holding:
+                found.setdefault(side, []).append(asdict(holding))
+                _report_progress(number, side, holding)
     return found, faults
 
 

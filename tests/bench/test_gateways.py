@@ -110,7 +110,7 @@ def test_a_gateway_holds_streams_and_starts(rig: Rig, monkeypatch: pytest.Monkey
     for name in ("OPEN_SECONDS", "SETTLE_SECONDS", "WATCH_SECONDS", "REST_SECONDS"):
         monkeypatch.setattr(memory, name, 0.2)
     small = replace(GOOD, most_streams=20)
-    found, faults = memory.measure_memory(rig, [small, UNABLE, DEAD], streams=[10, 30], runs=1)
+    found, faults = memory.measure_memory(rig, [small, UNABLE, DEAD], streams=[10, 30])
     assert [run["streams"] for run in found["direct"]] == [10, 30]
     # The mock that stands for the gateway writes the streams, and the rig's own none.
     assert list(found) == ["direct", "good"]

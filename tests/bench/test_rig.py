@@ -145,7 +145,7 @@ def test_hang_ups_are_seen_in_every_phase(rig: Rig) -> None:
 def test_streams_are_held_and_let_go(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SETTLE_SECONDS", "WATCH_SECONDS"):
         monkeypatch.setattr(memory, name, 0.2)
-    found, faults = memory.measure_memory(rig, [], streams=[20, 40], runs=1)
+    found, faults = memory.measure_memory(rig, [], streams=[20, 40])
     assert faults == {"direct": []}
     assert [run["streams"] for run in found["direct"]] == [20, 40]
 
