@@ -24,6 +24,7 @@ __all__ = [
     "FrameTooLong",
     "HttpError",
     "NotFound",
+    "NotProcessed",
     "RawproxyError",
     "TooLarge",
     "Unauthorized",
@@ -136,6 +137,10 @@ class UpstreamStall(UpstreamError):
 
 class UpstreamCut(UpstreamError):
     """The reply ended before it was whole."""
+
+
+class NotProcessed(UpstreamCut):
+    """The upstream did nothing with the request: it may be sent again (RFC 9113 8.7)."""
 
 
 class UpstreamNonsense(UpstreamError):

@@ -15,7 +15,7 @@ from typing import assert_never
 import outcome
 import trio
 
-from rawproxy.errors import UpstreamError, UpstreamStall
+from rawproxy.errors import NotProcessed, UpstreamError, UpstreamStall
 from rawproxy.gateway.exchange import (
     Answer,
     Attempt,
@@ -33,7 +33,6 @@ from rawproxy.net.pump import Then
 from rawproxy.net.relay import Flow, relay
 from rawproxy.net.response import ClientGone, Response
 from rawproxy.net.upstream import Reply, Sent, Upstreams
-from rawproxy.net.upstream_http2 import NotProcessed
 from rawproxy.wire.http import Fields
 
 __all__ = ["Run"]

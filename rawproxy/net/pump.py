@@ -318,9 +318,9 @@ class _Wait:
         self._over(result)
 
 
-def _do_all(what: list[Callable[..., None]], *arguments: float) -> None:
+def _do_all(what: list[Then], now: float) -> None:
     for do in what:
         try:
-            do(*arguments)
+            do(now)
         except Exception:
             _log.exception(_FAULT)

@@ -16,6 +16,7 @@ import trio
 from rawproxy.errors import (
     ConfigError,
     Exhausted,
+    NotProcessed,
     UpstreamConnectError,
     UpstreamError,
     WireError,
@@ -28,7 +29,7 @@ from rawproxy.net.pump import Pump, Then
 from rawproxy.net.relay import Source
 from rawproxy.net.resolve import Resolver
 from rawproxy.net.upstream_http1 import RESPONSE_LIMITS, Http1Link
-from rawproxy.net.upstream_http2 import Http2Link, NotProcessed
+from rawproxy.net.upstream_http2 import Http2Link
 from rawproxy.wire.http import Fields
 from rawproxy.wire.tls import Session, Tls, client_context
 

@@ -8,10 +8,16 @@ from typing import Protocol
 
 import trio
 
-from rawproxy.errors import HttpError, UpstreamCut, UpstreamError, UpstreamNonsense, WireError
+from rawproxy.errors import (
+    HttpError,
+    NotProcessed,
+    UpstreamCut,
+    UpstreamError,
+    UpstreamNonsense,
+    WireError,
+)
 from rawproxy.net.conn import Conn
 from rawproxy.net.pump import Taker
-from rawproxy.net.upstream_http2 import NotProcessed
 from rawproxy.wire.http import Body, Fields, HttpEvent, ResponseHead
 from rawproxy.wire.http1 import Limits, RequestStart, ResponseReader
 

@@ -10,7 +10,14 @@ from contextlib import suppress
 
 import trio
 
-from rawproxy.errors import HttpError, UpstreamCut, UpstreamError, UpstreamNonsense, WireError
+from rawproxy.errors import (
+    HttpError,
+    NotProcessed,
+    UpstreamCut,
+    UpstreamError,
+    UpstreamNonsense,
+    WireError,
+)
 from rawproxy.net.conn import UNACKNOWLEDGED_SECONDS, Conn
 from rawproxy.net.mux import CANCEL, LOST, REFUSED_STREAM, Lane, LaneReset, Mux
 from rawproxy.net.pump import Taker
@@ -18,7 +25,7 @@ from rawproxy.wire.http import Fields, RequestHead
 from rawproxy.wire.http1 import Limits, RequestStart
 from rawproxy.wire.http2 import Http2Client, Refused
 
-__all__ = ["PING_AFTER_SECONDS", "PONG_SECONDS", "Http2Link", "Http2Reply", "NotProcessed"]
+__all__ = ["PING_AFTER_SECONDS", "PONG_SECONDS", "Http2Link", "Http2Reply"]
 
 _log = logging.getLogger("rawproxy")
 
@@ -27,10 +34,6 @@ PING_AFTER_SECONDS = 15.0
 
 PONG_SECONDS = 15.0
 """How long the answer to a PING may take. Both together are well below the minute that a dead peer may cost."""
-
-
-class NotProcessed(UpstreamCut):
-    """The upstream did nothing with the request: it may be sent again (RFC 9113 8.7)."""
 
 
 class Http2Reply:

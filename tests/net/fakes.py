@@ -22,7 +22,6 @@ class Seen:
     target: bytes
     fields: list[tuple[bytes, bytes]]
     body: bytes
-    raw_head: bytes = b""
 
     def get(self, name: bytes) -> bytes | None:
         return next((value for key, value in self.fields if key == name), None)
@@ -100,7 +99,7 @@ async def read_request(stream: trio.SocketStream) -> Seen | None:
         if not more:
             return None
         body += more
-    return Seen(method, target, fields, body, head)
+    return Seen(method, target, fields, body)
 
 
 def head(status: int = 200, kind: str = "text/event-stream", *more: str) -> bytes:

@@ -7,11 +7,10 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from rawproxy.errors import UpstreamCut
+from rawproxy.errors import NotProcessed, UpstreamCut
 from rawproxy.net.conn import Conn
 from rawproxy.net.pump import Pump
 from rawproxy.net.upstream_http1 import Http1Link
-from rawproxy.net.upstream_http2 import NotProcessed
 from rawproxy.wire.http1 import RequestStart
 from tests.net.fakes import whole
 
