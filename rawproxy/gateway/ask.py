@@ -28,7 +28,6 @@ class Ask:
     Attributes:
         id: the exchange's id.
         face: the dialect the client speaks, as it shows itself at the door that it came to.
-        dialect: the same, wherever it is spoken.
         body: as it came; b"" once the reply goes out.
         size: bytes of the body.
         wall: when it came, Unix seconds.
@@ -59,11 +58,7 @@ class Ask:
     stream: bool = field(init=False, default=False)
     choices: int = field(init=False, default=1)
     size: int = field(init=False, default=0)
-    dialect: Dialect = field(init=False)
     _call: Call | None = field(init=False, default=None)
-
-    def __post_init__(self) -> None:
-        self.dialect = self.face.dialect
 
     def look(self) -> None:
         """Read model, stream and the number of answers off the request.
@@ -87,6 +82,11 @@ class Ask:
         self.body = b""
         self.fields = []
         self._call = None
+
+    @property
+    def dialect(self) -> Dialect:
+        """What the client speaks."""
+        return self.face.dialect
 
     @property
     def strict(self) -> bool:
