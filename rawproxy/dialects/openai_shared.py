@@ -51,10 +51,13 @@ class TokenUsage(msgspec.Struct):
     completion_tokens_details: _OutputDetails | None = None
 
 
+_NO_INPUT, _NO_OUTPUT = _InputDetails(), _OutputDetails()
+
+
 def read_usage(usage: TokenUsage) -> Usage:
     """Return the counts. Reasoning that the total shows to be extra is added to the output."""
-    given = usage.prompt_tokens_details or _InputDetails()
-    made = usage.completion_tokens_details or _OutputDetails()
+    given = usage.prompt_tokens_details or _NO_INPUT
+    made = usage.completion_tokens_details or _NO_OUTPUT
     cached = given.cached_tokens
     reasoning = made.reasoning_tokens or 0
     output = usage.completion_tokens

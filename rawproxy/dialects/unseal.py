@@ -33,7 +33,7 @@ _ENVELOPE = re.compile(re.escape(PREFIX) + r"[!-~]{40,}")
 
 def holds_envelope(body: bytes) -> bool:
     """Return whether `body` may hold an envelope of ours."""
-    return any(body.rfind(prefix) >= 0 for prefix in _PREFIXES)  # a third of the time of `in`
+    return max(map(body.rfind, _PREFIXES)) >= 0  # `rfind` takes a third of the time of `in`
 
 
 def unseal(body: bytes, vault: Vault, target: Target) -> tuple[bytes, list[Loss]]:

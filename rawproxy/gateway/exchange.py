@@ -453,20 +453,14 @@ class Exchange:
         self.ask.forget()
         passed = made.passed and not isinstance(pipe, TranslatePipe)
         kept = kept_of_reply(reply.fields, translated=not passed)
+        kind = [] if passed else self.ask.face.kind(stream=self.ask.stream)
         status = reply.status if passed else 200
-        fields = self._head(status, [*self._kind(reply, passed), *kept], now)
+        fields = self._head(status, [*kind, *kept], now)
         if last:
             self._ended(pipe)
         parts = reply.held
         reply.held, reply.fields = [], []  # they go out now, and a stream may take minutes
         return Commit(status, fields, parts, pipe, last)
-
-    def _kind(self, reply: _Reply, passed: bool) -> Fields:
-        """Return Content-Type (and the coding of a reply that nobody may look into)."""
-        if not passed:
-            return self.ask.face.kind(stream=self.ask.stream)
-        names = (b"content-type", b"content-encoding")
-        return [(name, value) for name in names if (value := get(reply.fields, name)) is not None]
 
     def _head(self, status: int, kept: Fields, now: float) -> Fields:
         """Return the header of a reply with `status`, which begins at `now`."""
@@ -525,7 +519,8 @@ class Exchange:
         passes = made.face is self.ask.face and not get(reply.fields, b"content-encoding")
         if passes and not cut and reply.size <= ERROR_BYTES:
             # The client's own dialect: it knows the vendor's words better than ours.
-            answer = Answer(reply.status, [*self._kind(reply, True), *kept], body)
+            kind = [field for field in reply.fields if field[0] == b"content-type"]
+            answer = Answer(reply.status, [*kind, *kept], body)
         else:
             said = self.ask.face.errors(fail)
             answer = Answer(said.status, [*JSON, *said.fields, *kept], said.body)

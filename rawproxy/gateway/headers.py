@@ -87,7 +87,7 @@ def _may_go(names: tuple[bytes, ...], client: str, own_credential: bool) -> tupl
 
 
 _NOT_BACK = HOP_BY_HOP | frozenset({
-    b"set-cookie", b"set-cookie2", b"content-length", b"content-type", b"content-encoding", b"date", b"server",
+    b"set-cookie", b"set-cookie2", b"content-length", b"date", b"server",
     b"alt-svc", b"strict-transport-security", b"vary", b"cache-control", b"www-authenticate", b"location",
     *_ORGANISATION,
 })  # fmt: skip
@@ -101,8 +101,9 @@ _BACK_ALWAYS_PREFIX = (b"x-ratelimit-", b"anthropic-ratelimit-")
 def kept_of_reply(fields: Fields, *, translated: bool) -> Fields:
     """Return those of an upstream's header fields that go on to the client.
 
-    Request ids, rate limits and `retry-after` always; when nothing was translated all others too,
-    but hop-by-hop fields, cookies and organisation ids.
+    Request ids, rate limits and `retry-after` always; when nothing was translated all others too
+    (Content-Type, and the coding of a body that nobody may look into), but hop-by-hop fields, cookies
+    and organisation ids.
     """
     names = tuple(map(_name, fields))
     back = compress(fields, _may_come_back(names, translated))

@@ -268,13 +268,13 @@ class Downstream:
         self._seen = request.seen
         return self._begun is not None and self._begun.begin(self._done, self._wake)
 
-    def _done(self) -> None:
+    def _done(self, now: float) -> None:
         """Learn that plain calls have served a request."""
         self._begun = None
         self._share.give_back()
         if self._goes_on() and not self._reader.buffered:
             self._reader.next()
-            self._idle_since = trio.current_time()
+            self._idle_since = now
         else:
             self._lingers = not self._goes_on() and not self._draining
             self._wake()

@@ -61,7 +61,7 @@ class Run:
         upstreams: the pool.
         now: seconds on trio's clock.
         clocks: started when the request was whole.
-        keep: takes it when it is over.
+        keep: takes it when it is over, and when that was.
         finish_seconds: how long a reply is read on after its client left; 0 = not at all.
     """
 
@@ -72,7 +72,7 @@ class Run:
         upstreams: Upstreams,
         now: float,
         clocks: Clocks,
-        keep: "Callable[[Run], None]",
+        keep: "Callable[[Run, float], None]",
         *,
         finish_seconds: float = 0.0,
     ) -> None:
@@ -99,7 +99,7 @@ class Run:
         self._reply: Reply | None = None
         self._follows: Step | None = None
         self._flow: Flow | None = None
-        self._done: Callable[[], None] | None = None  # both only as long as plain calls go on
+        self._done: Then | None = None  # both only as long as plain calls go on
         self._wake: Callable[[], None] | None = None
         response.clocks = clocks
 
@@ -120,23 +120,23 @@ class Run:
                 self._response.abort()
             self._ended = True
         finally:
-            self._keep(self)
+            self._keep(self, trio.current_time())
 
     @property
     def id(self) -> str:
         """The exchange's id."""
         return self._exchange.ask.id
 
-    def record(self) -> Record:
-        """Return the exchange's record; the exchange is over, or was ended from outside."""
+    def record(self, now: float) -> Record:
+        """Return the exchange's record; at `now` the exchange was over, or ended from outside."""
         outcome = "client_gone" if self._response.gone else self._outcome
         if not self._ended:
             outcome = outcome or "failed"
-        return self._exchange.on_sent(trio.current_time(), outcome).record
+        return self._exchange.on_sent(now, outcome).record
 
     # -- plain calls
 
-    def begin(self, done: Callable[[], None], wake: Callable[[], None]) -> bool:
+    def begin(self, done: Then, wake: Callable[[], None]) -> bool:
         """Begin by plain calls; return whether they go on: False, and `run` has to.
 
         Args:
@@ -168,7 +168,7 @@ class Run:
         """Give it up without a word: its connection ends."""
         self._stop()
         self._let_go()
-        self._keep(self)
+        self._keep(self, trio.current_time())
 
     def _stop(self) -> None:
         if self._wake is None:
@@ -313,13 +313,13 @@ class Run:
             self._next = self._fault()
         self._hand_over()
 
-    def _close(self, _: float) -> None:
+    def _close(self, now: float) -> None:
         """Be done."""
         if (done := self._done) is not None:
             self._stop()
             self._ended = True
-            self._keep(self)
-            done()
+            self._keep(self, now)
+            done(now)
 
     def _fail(self) -> None:
         """Learn of a bug of ours, the current exception."""

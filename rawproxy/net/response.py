@@ -16,6 +16,7 @@ from rawproxy.errors import HttpError
 from rawproxy.gateway.limits import Limits
 from rawproxy.gateway.liveness import Clocks
 from rawproxy.gateway.room import Room
+from rawproxy.net.pump import Then
 from rawproxy.wire.http import Fields, RequestHead
 
 __all__ = [
@@ -278,7 +279,7 @@ Refuse = Callable[[HttpError, RequestHead, Response], Awaitable[None]]
 class Begun(Protocol):
     """A request that is served by plain calls as long as nothing has to be waited for."""
 
-    def begin(self, done: Callable[[], None], wake: Callable[[], None]) -> bool:
+    def begin(self, done: Then, wake: Callable[[], None]) -> bool:
         """Begin; return whether plain calls go on with it: False, and `run` has to.
 
         Args:

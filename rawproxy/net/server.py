@@ -158,10 +158,10 @@ class Server:
         self._sweeper.runs.add(run)
         return run
 
-    def _end(self, run: Run) -> None:
+    def _end(self, run: Run, now: float) -> None:
         self._sweeper.runs.discard(run)
         try:
-            self._keep(run.record())
+            self._keep(run.record(now))
         except Exception:  # the reply has gone out, and another may follow
             _log.exception("the record of exchange %s is lost", run.id)
 

@@ -53,6 +53,8 @@ def test_a_vendors_own_fields_go_to_its_own_dialect(
         (b"retry-after", True, True),
         (b"x-should-retry", True, True),
         (b"openai-processing-ms", True, False),
+        (b"content-type", True, False),
+        (b"content-encoding", True, False),
         (b"set-cookie", False, False),
         (b"anthropic-organization-id", False, False),
         (b"openai-organization", False, False),
