@@ -24,7 +24,6 @@ import msgspec
 from rawproxy.dialects.envelope import Seal
 
 __all__ = [
-    "BEARING",
     "NO_JSON",
     "UNSAID",
     "Close",
@@ -43,7 +42,6 @@ __all__ = [
     "Usage",
     "UsageSource",
     "Whole",
-    "bears",
 ]
 
 BlockKind = Literal["text", "thinking", "tool", "refusal"]
@@ -228,10 +226,3 @@ class Fail(msgspec.Struct, frozen=True, tag="fail", omit_defaults=True):
 
 
 Event = Start | Open | Delta | Note | Sealed | Close | Whole | Usage | Stop | End | Fail
-
-BEARING = frozenset({Delta, Sealed, Whole})
-
-
-def bears(event: Event) -> bool:
-    """Return whether `event` is output: once such a one went downstream, no other upstream is tried."""
-    return type(event) in BEARING or (type(event) is Open and event.kind == "tool")

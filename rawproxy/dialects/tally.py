@@ -11,10 +11,11 @@ from rawproxy.dialects.events import (
     Event,
     Fail,
     Open,
+    Sealed,
     Start,
     Stop,
     Usage,
-    bears,
+    Whole,
 )
 
 __all__ = ["NO_CHOICES", "Tally", "with_choice"]
@@ -51,7 +52,7 @@ class Tally:
         self._opened = NO_CHOICES
         self._stopped = NO_CHOICES
         self.bearing = False
-        """Output was seen: the commit point."""
+        """Output was seen: once such went downstream, no other upstream is tried."""
         self.ended = False
         """The dialect's own terminator was seen."""
         self.whole = False
@@ -69,14 +70,14 @@ class Tally:
     def note(self, events: Iterable[Event]) -> None:
         """Learn from `events`, in order."""
         for event in events:
-            if not self.bearing and bears(event):
-                self.bearing = True
             if type(event) is Delta:
                 self.deltas += 1
+                self.bearing = True
             elif type(event) is Start:
                 self.model = event.model or self.model
             elif type(event) is Open:
                 self._opened = with_choice(self._opened, event.choice)
+                self.bearing = self.bearing or event.kind == "tool"
             elif type(event) is Usage:
                 self.usage = event if self.usage is None else self.usage.merged(event)
             elif type(event) is Stop:
@@ -86,5 +87,7 @@ class Tally:
                 self.ended = True
             elif type(event) is Fail:
                 self.failure = event
+            elif type(event) is Sealed or type(event) is Whole:
+                self.bearing = True
         stopped = self._stopped
         self.whole = self.ended or (len(stopped) >= self._asked and self._opened <= stopped)

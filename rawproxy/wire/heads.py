@@ -20,9 +20,8 @@ from rawproxy.wire.http import Fields, RequestHead, ResponseHead
 from rawproxy.wire.terms import (
     Terms,
     check_host,
-    keeps_alive,
     pick_telling,
-    read_length,
+    read_response_terms,
     read_terms,
 )
 
@@ -251,8 +250,7 @@ def read_response_head(head: bytes, *, max_fields: int) -> tuple[ResponseHead, T
         fields = _split_fields(lines)
     if len(fields) > max_fields:
         raise HttpError(f"more than {max_fields} header fields", status=431)
-    telling = pick_telling(fields)
-    terms = Terms(read_length(telling, version), keeps_alive(telling, version))
+    terms = read_response_terms(fields, version)
     if common is None:
         check_with_h11(head, response=True)
     return ResponseHead(status, fields, version), terms

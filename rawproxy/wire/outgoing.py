@@ -8,6 +8,7 @@ HTTP/2 could carry it as it is, but somebody behind may speak HTTP/1.1. So no ve
 """
 
 import re
+from functools import lru_cache
 from operator import itemgetter
 
 from rawproxy.errors import HttpError
@@ -46,7 +47,7 @@ def check_status(status: int) -> None:
         raise HttpError("a status that HTTP does not have", status=500)
 
 
-def write_fields(fields: Fields) -> tuple[list[bytes], bytes]:
+def write_fields(fields: Fields) -> tuple[tuple[bytes, ...], bytes]:
     """Return the names and the lines of `fields`, each line with its CRLF.
 
     All are checked in one go: what is not allowed in a name, or in a line, is what is left of all
@@ -55,12 +56,14 @@ def write_fields(fields: Fields) -> tuple[list[bytes], bytes]:
     Raises:
         HttpError: 500, a field would not be read as what it is.
     """
-    names = list(map(_name, fields))
+    names = tuple(map(_name, fields))
     lines = b"\r\n".join([*map(_put_together, fields), b""])
-    if (
-        b"" in names
-        or b"".join(names).translate(None, _NAME_BYTES)
-        or lines.translate(None, _VALUE_BYTES) != b"\r\n" * len(names)
-    ):
+    if not _may_go(names) or lines.translate(None, _VALUE_BYTES) != b"\r\n" * len(names):
         raise HttpError("a header field that must not be sent", status=500)
     return names, lines
+
+
+@lru_cache(64)
+def _may_go(names: tuple[bytes, ...]) -> bool:
+    """Return whether all are names; the same ones are sent again and again."""
+    return b"" not in names and not b"".join(names).translate(None, _NAME_BYTES)

@@ -6,6 +6,7 @@ Spec:  https://www.rfc-editor.org/rfc/rfc9110 and https://www.rfc-editor.org/rfc
 """
 
 from functools import lru_cache
+from operator import itemgetter
 
 import msgspec
 
@@ -24,6 +25,7 @@ __all__ = [
     "keeps_alive",
     "pick_telling",
     "read_length",
+    "read_response_terms",
     "read_terms",
 ]
 
@@ -42,6 +44,7 @@ _TELLING = frozenset({
     b"connection", b"content-encoding", b"content-length", b"expect", b"host", b"transfer-encoding",
 })  # fmt: skip
 
+_name = itemgetter(0)
 _NO_CODING = frozenset({b"", b"identity"})
 
 Telling = dict[bytes, list[bytes]]
@@ -110,6 +113,27 @@ def read_terms(telling: Telling, version: bytes) -> Terms:
         expects_continue=bool(expectations) and version != b"1.0",
         refusal=refusal,
     )
+
+
+def read_response_terms(fields: Fields, version: bytes) -> Terms:
+    """Return what a response's head says.
+
+    Raises:
+        HttpError: as `read_length`.
+    """
+    at = _only_length(tuple(map(_name, fields)))
+    length = None if at is None else read_content_length(fields[at][1])
+    if length is not None and version == b"1.1":
+        return Terms(length, keep_alive=True)
+    telling = pick_telling(fields)
+    return Terms(read_length(telling, version), keeps_alive(telling, version))
+
+
+@lru_cache(64)
+def _only_length(names: tuple[bytes, ...]) -> int | None:
+    """Return where Content-Length is, if it alone tells; an upstream sends the same names each time."""
+    telling = [at for at, name in enumerate(names) if name in _TELLING]
+    return telling[0] if [names[at] for at in telling] == [b"content-length"] else None
 
 
 def read_length(telling: Telling, version: bytes) -> int | None:

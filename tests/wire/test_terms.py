@@ -4,6 +4,8 @@ That whole heads say it, too, is in `test_heads` and `h2/test_heads`.
 """
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rawproxy.errors import HttpError
 from rawproxy.wire.terms import (
@@ -14,6 +16,7 @@ from rawproxy.wire.terms import (
     keeps_alive,
     pick_telling,
     read_length,
+    read_response_terms,
     read_terms,
 )
 
@@ -149,3 +152,27 @@ def test_what_is_read_and_yet_refused(fields: Telling, status: int, version: byt
 @pytest.mark.parametrize("value", [b"", b"identity", b"Identity", b"identity, identity", b","])
 def test_no_coding_at_all(value: bytes) -> None:
     assert read_terms(telling(content_encoding=value), b"1.1").refusal is None
+
+
+FIELDS = [
+    (b"content-length", b"12"), (b"content-length", b"x"), (b"connection", b"close"), (b"date", b"d"),
+    (b"transfer-encoding", b"chunked"),
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(FIELDS), max_size=4), st.sampled_from(VERSIONS))
+def test_a_responses_terms_are_its_length_and_whether_it_keeps_alive(
+    fields: list[tuple[bytes, bytes]], version: bytes
+) -> None:
+    found: Terms | str
+    expected: Terms | str
+    told = pick_telling(fields)
+    try:
+        expected = Terms(read_length(told, version), keeps_alive(told, version))
+    except HttpError as error:
+        expected = str(error)
+    try:
+        found = read_response_terms(fields, version)
+    except HttpError as error:
+        found = str(error)
+    assert found == expected
