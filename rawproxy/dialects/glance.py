@@ -6,21 +6,20 @@ two different ones.
 """
 
 import re
+from collections.abc import Hashable
 from contextlib import suppress
 from functools import cache
-from typing import TypeVar
+from typing import Any
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 
 from rawproxy.dialects.base import Given, Glance
 from rawproxy.dialects.reading import decode
 from rawproxy.errors import ClientError, WireError
 from rawproxy.wire import splice
 
-__all__ = ["LONGEST_MODEL", "choices", "glance", "values"]
-
-T = TypeVar("T")
+__all__ = ["LONGEST_MODEL", "glance", "values"]
 
 LONGEST_MODEL = 256
 """Characters. Names are kept in records and shown in headers; an ARN has 150."""
@@ -43,7 +42,7 @@ def glance(
             than text or of more than LONGEST_MODEL characters.
     """
     try:
-        found = values(body, (model, n, "stream"), object)
+        found = _read_values(body, (model, n, "stream"))
     except WireError as error:
         raise ClientError(f"the body cannot be read: {error}") from error
     named = given.model or found.get(model)
@@ -51,49 +50,51 @@ def glance(
         raise ClientError(f"{model}: expected a string", param=model)
     if len(named) > LONGEST_MODEL:
         raise ClientError(f"model: longer than {LONGEST_MODEL} characters", param="model")
-    stream = found.get("stream")
+    stream, many = found.get("stream"), found.get(n)
     if given.stream is not None:
         streams = given.stream
     elif stream is not None:
         streams = stream is True or stream == "true"
-    return Glance(named, streams, choices(found.get(n)))
-
-
-def choices(said: object) -> int:
-    """Return how many answers are asked for; 1 for anything but a number of up to three digits."""
-    return said if type(said) is int and 0 <= said < 1000 else 1
+    choices = many if type(many) is int and 0 <= many < 1000 else 1
+    return Glance(named, streams, choices)
 
 
 # A letter of ASCII may be escaped in a key, too.
 _ESCAPED_LETTER = re.compile(rb"\\u00[67]")
 
 
-def values(body: bytes, names: tuple[str, ...], kind: type[T]) -> dict[str, T]:
-    """Return the values of top-level members, of those that are there and can be read.
+def values(body: bytes, names: tuple[str, ...]) -> dict[str, bytes]:
+    """Return the values of top-level members as they are spelled, of those that are there.
 
     Args:
         body: the request.
-        names: of ASCII letters; "" is looked for nowhere.
-        kind: what they are read as: `object`, or `Raw`.
+        names: of ASCII letters.
 
     Raises:
         WireError: it is no JSON object, or has one of them twice.
     """
-    found = _values_at_once(body, names, kind)
+    found = _values_at_once(body, names, Raw)
+    if found is not None:
+        return {name: bytes(raw) for name, raw in found.items()}
+    spelled = ((name, splice.value(body, name)) for name in names)
+    return {name: value for name, value in spelled if value is not None}
+
+
+def _read_values(body: bytes, names: tuple[str, ...]) -> dict[str, object]:
+    """Return what `values` does, each as it reads, or spelled where it cannot be read; "" is not looked for."""
+    found = _values_at_once(body, names, object)
     if found is not None:
         return found
-    found = {}
-    for name in filter(None, names):
-        spelled = splice.value(body, name)
-        if spelled is not None:
-            with suppress(ValueError):
-                found[name] = decode(spelled, kind)
+    found = {**values(body, tuple(filter(None, names)))}
+    for name, spelled in found.items():
+        with suppress(ValueError):
+            found[name] = decode(spelled, object)
     return found
 
 
-def _values_at_once(body: bytes, names: tuple[str, ...], kind: type[T]) -> dict[str, T] | None:
-    """Return what `values` does; None where it takes a longer look to say that each is there only once."""
-    decoder, members = _quick(names, kind)  # type: ignore[arg-type]  # a type has a hash
+def _values_at_once(body: bytes, names: tuple[str, ...], kind: Hashable) -> dict[str, Any] | None:
+    """Return the values as `kind`; None where it takes a longer look to say that each is there only once."""
+    decoder, members = _quick(names, kind)
     try:
         seen = decoder.decode(body)
     except (ValueError, RecursionError):
@@ -114,8 +115,7 @@ def _values_at_once(body: bytes, names: tuple[str, ...], kind: type[T]) -> dict[
 
 @cache
 def _quick(
-    names: tuple[str, ...],
-    kind: type,
+    names: tuple[str, ...], kind: Hashable
 ) -> tuple[msgspec.json.Decoder[msgspec.Struct], list[tuple[str, bytes]]]:
     """Return what decodes these members and no others, and how they are spelled."""
     members = [(name, b'"%b"' % name.encode()) for name in names if name]

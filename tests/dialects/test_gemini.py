@@ -129,6 +129,11 @@ def test_golden_cases_are_what_the_vendor_s_client_takes(case: Path) -> None:
     [
         (b"{}", Given("m"), Glance("m", False)),
         (b'{"generationConfig":{"candidateCount":3}}', GIVEN, Glance("gemini-3-pro", True, 3)),
+        (
+            b'{"generationConfig":{"candidateCount":3,"x":"a\nb"}}',
+            GIVEN,
+            Glance("gemini-3-pro", True, 3),
+        ),
         (b'{"generation_config":{"candidate_count":2}}', GIVEN, Glance("gemini-3-pro", True, 2)),
         (b'{"generationConfig":null}', Given("m", stream=False), Glance("m", False)),
         (b'{"generationConfig":{"candidateCount":"3"}}', GIVEN, Glance("gemini-3-pro", True)),
@@ -145,6 +150,7 @@ def test_a_glance(body: bytes, given: Given, glance: Glance) -> None:
         b'{"generationConfig":{"a":1,}}',
         b'{"generationConfig":{"candidateCount":1,"candidateCount":2}}',
         b'{"generationConfig":{"candidateCount":1,"candidate_count":2}}',
+        b'{"generationConfig":{"x":"a\nb"},"generation_config":{}}',
         b'{"generationConfig":{},"generation_config":{}}',
     ],
 )

@@ -13,8 +13,6 @@ seals a part. Replies are in `reader` and `writer`, with `partial_args`, `ground
 
 import re
 
-from msgspec import Raw
-
 from rawproxy.dialects import glance as glances
 from rawproxy.dialects.base import NOTHING_GIVEN, Back, Given, Glance, Marking
 from rawproxy.dialects.call import Call
@@ -56,18 +54,19 @@ def glance(body: bytes, given: Given) -> Glance:
     said = Given(given.model, bool(given.stream), given.variant)
     seen = glances.glance(body, said, model="", n="")
     try:
-        configs = [bytes(raw) for raw in glances.values(body, _CONFIGS, Raw).values()]
+        configs = glances.values(body, _CONFIGS).values()
         counts = [
             found
             for config in configs
             if config.startswith(b"{")
-            for found in glances.values(config, _CHOICES, object).values()
+            for found in glances.values(config, _CHOICES).values()
         ]
     except WireError as error:
         raise ClientError(f"the body cannot be read: {error}") from error
     if len(configs) > 1 or len(counts) > 1:
         raise ClientError("generationConfig: it is there in two spellings")
-    return Glance(seen.model, seen.stream, glances.choices(counts[0] if counts else None))
+    many = counts[0] if counts else b""
+    return Glance(seen.model, seen.stream, int(many) if many.isdigit() and len(many) < 4 else 1)
 
 
 def read_call(body: bytes, vault: Vault, given: Given = NOTHING_GIVEN) -> Call:
