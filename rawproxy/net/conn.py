@@ -321,14 +321,14 @@ class Conn:
         if sent < len(out):
             return self._left(out, sent)
         if self.pending:
-            self._pending, self.pending = b"", 0
+            self._left(b"")
         return True
 
     def hold(self, data: bytes) -> None:
         """Let `data` wait for the next write, behind what waits already. OSError as `send_now`."""
         if self._tls is not None:
             data = self._sealed(self._tls, data)
-        self._left(joined(self._pending, data) if self.pending else data)
+        self._left(joined(self._pending, data))
 
     @staticmethod
     def _sealed(tls: Tls, data: bytes) -> bytes:

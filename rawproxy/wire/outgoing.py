@@ -58,12 +58,12 @@ def write_fields(fields: Fields) -> tuple[tuple[bytes, ...], bytes]:
     """
     names = tuple(map(_name, fields))
     lines = b"\r\n".join([*map(_put_together, fields), b""])
-    if not _may_go(names) or lines.translate(None, _VALUE_BYTES) != b"\r\n" * len(names):
+    if not _are_names(names) or lines.translate(None, _VALUE_BYTES) != b"\r\n" * len(names):
         raise HttpError("a header field that must not be sent", status=500)
     return names, lines
 
 
 @lru_cache(64)
-def _may_go(names: tuple[bytes, ...]) -> bool:
+def _are_names(names: tuple[bytes, ...]) -> bool:
     """Return whether all are names; the same ones are sent again and again."""
     return b"" not in names and not b"".join(names).translate(None, _NAME_BYTES)
