@@ -35,6 +35,7 @@ Whatever happens, one record is written, nothing runs on, and the upstream is le
 ## The clocks
 
 Each is looked at four times a second, and none of them knows the time of day.
+Where the proxy itself stood still (stopped, or asleep with its machine), what came meanwhile is read before one of them strikes.
 
 | clock | runs | key |
 |---|---|---|

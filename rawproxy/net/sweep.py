@@ -32,13 +32,24 @@ class Sweeper:
         """Run until cancelled."""
         while True:
             try:
-                await trio.sleep(self.period)
+                await self._pause()
                 now = trio.current_time()
                 for run in tuple(self.runs):
                     self._tick(run, now)
                 self.upstreams.sweep(now)
             except Exception:  # without clocks nothing of anybody would ever end
                 _log.exception("sweep")
+
+    async def _pause(self) -> None:
+        """Let a period pass, and one more where it took more than twice as long.
+
+        Then we stood still, stopped or asleep with our machine: what came meanwhile has to be read before
+        anybody is said to have been silent.
+        """
+        until = trio.current_time() + self.period
+        await trio.sleep_until(until)
+        if trio.current_time() - until > self.period:
+            await trio.sleep(self.period)
 
     def _tick(self, run: Run, now: float) -> None:
         try:

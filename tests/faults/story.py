@@ -328,9 +328,9 @@ def check_sees(scene: Scene, got: Got | None, here: World) -> None:
     assert got.clean is (sees.how != "cut")
     match sees.how:
         case "whole" if scene.stream:
+            assert errors(client, got.body) == []
             assert text(client, got.body) == scene.said
             assert is_whole(client, got.body)
-            assert errors(client, got.body) == []
         case "whole":
             assert body_text(client, got.body) == scene.said
         case "as it is":

@@ -4,6 +4,7 @@ from typing import cast
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
 from rawproxy.net.drive import Run
@@ -59,3 +60,28 @@ async def test_each_is_looked_at_in_each_period(
         4,
         1,
     )
+
+
+async def test_after_a_standstill_what_came_meanwhile_is_read_first(mock_clock: MockClock) -> None:
+    """A process that was stopped, or a machine that slept: the next look is a period later, and not a second one."""
+    sweeper = Sweeper(0.25, Upstreams(Pump()))
+    one = Ticks()
+    sweeper.runs = cast("set[Run]", {one})
+
+    async def pass_by(seconds: float) -> None:
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(seconds)  # as time goes by for who stands still
+        await trio.testing.wait_all_tasks_blocked()
+
+    async with trio.open_nursery() as nursery:
+        began = trio.current_time()
+        nursery.start_soon(sweeper.sweep)
+        await pass_by(0.5)  # late by a period
+        assert one.times == [began + 0.5]
+        await pass_by(0.51)
+        assert one.times == [began + 0.5]
+        await pass_by(6)
+        assert one.times == [began + 0.5, began + 7.01]
+        await pass_by(0.25)
+        assert one.times == pytest.approx([began + at for at in (0.5, 7.01, 7.26)])
+        nursery.cancel_scope.cancel()
