@@ -4,6 +4,7 @@ A section's function takes what the result holds under the section's name, and r
 To add one: write the function, and name it in `SECTIONS`.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 from typing import Any
@@ -204,6 +205,14 @@ def _where(result: Result) -> str:
     return "\n".join([text, *missing])
 
 
+def _remarks(remarks: Sequence[str]) -> str:
+    """Return each of them once, and how many times it was said."""
+    counted = Counter(remarks).items()
+    return "\n".join(
+        f"- {one}" + (f" ({times} times)" if times > 1 else "") for one, times in counted
+    )
+
+
 def format_tables(result: Result) -> str:
     """Return the whole result: where and how it was measured, the targets, then each section."""
     parts = [_where(result)]
@@ -215,5 +224,5 @@ def format_tables(result: Result) -> str:
         if result.get(name):
             parts += [f"## {title}", text(result[name])]
     if remarks := result.get("remarks"):
-        parts += ["## What went wrong with others", "\n".join(f"- {one}" for one in remarks)]
+        parts += ["## What went wrong with others", _remarks(remarks)]
     return "\n\n".join(parts)

@@ -158,11 +158,11 @@ def test_a_run_without_gateways_is_a_table_too() -> None:
     result = {
         "date": "2026-01-01T00:00:00+00:00", "machine": machine, "faults": ["S1 direct: x"],
         "settings": {"rounds": 1, "seconds": 1.0}, "scenarios": {"S1": {"direct": direct}},
-        "missing": {"nginx": "apt-get is not there"}, "remarks": ["envoy: slow"],
+        "missing": {"nginx": "apt-get is not there"}, "remarks": ["envoy: slow", "it: slow", "envoy: slow"],
     }  # fmt: skip
     shown = format_tables(result)
     assert "without nginx: apt-get is not there." in shown
     assert "**1 faults: these figures do not count.**" in shown
-    assert "- envoy: slow" in shown
+    assert shown.endswith("\n\n- envoy: slow (2 times)\n- it: slow")
     assert "not measured" in shown
     assert "| **S1** blocking, 1 KB, 64 connections           |  1,000 |" in shown
