@@ -29,27 +29,26 @@ class Sweeper:
         self.runs: set[Run] = set()
 
     async def sweep(self) -> None:
-        """Run until cancelled."""
+        """Run until cancelled.
+
+        A period that took more than twice as long is followed by one more before the next look: we stood
+        still, stopped or asleep with our machine, and what came meanwhile has to be read before anybody
+        is said to have been silent.
+        """
+        stood_still = False
         while True:
             try:
-                await self._pause()
+                until = trio.current_time() + self.period
+                await trio.sleep_until(until)
                 now = trio.current_time()
+                stood_still = not stood_still and now - until > self.period
+                if stood_still:
+                    continue
                 for run in tuple(self.runs):
                     self._tick(run, now)
                 self.upstreams.sweep(now)
             except Exception:  # without clocks nothing of anybody would ever end
                 _log.exception("sweep")
-
-    async def _pause(self) -> None:
-        """Let a period pass, and one more where it took more than twice as long.
-
-        Then we stood still, stopped or asleep with our machine: what came meanwhile has to be read before
-        anybody is said to have been silent.
-        """
-        until = trio.current_time() + self.period
-        await trio.sleep_until(until)
-        if trio.current_time() - until > self.period:
-            await trio.sleep(self.period)
 
     def _tick(self, run: Run, now: float) -> None:
         try:
