@@ -1,21 +1,25 @@
-"""One client connection on HTTP/2: a task for each request, one that reads and one that writes.
+"""One client connection on HTTP/2: a task that reads and one that writes.
 
 Layer: net. Spec: https://www.rfc-editor.org/rfc/rfc9113. What a stream may do is `wire.http2`'s to say;
-how its bytes share the connection is `mux`'s.
+how its bytes share the connection is `mux`'s. A request is served by plain calls; as long as one has something
+to wait for, it has a task of its own.
 """
 
 import logging
 import math
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 
 import trio
 
 from rawproxy.errors import HttpError, WireError
+from rawproxy.gateway.room import Share
 from rawproxy.net.body import collect
 from rawproxy.net.conn import Conn
 from rawproxy.net.mux import INTERNAL_ERROR, NO_ERROR, Lane, LaneReset, Mux
-from rawproxy.net.response import ClientGone, Request, Response, Serving
+from rawproxy.net.response import Begun, ClientGone, Request, Response, Serving
 from rawproxy.wire.http import Fields, RequestHead
 from rawproxy.wire.http1 import Limits as HeadLimits
 from rawproxy.wire.http2 import Http2Server, Refused
@@ -69,6 +73,24 @@ class Http2Response(Response):
         self._lane.on_lost = None
 
 
+@dataclass(slots=True, eq=False)
+class _Stream:
+    """One request on its way.
+
+    Attributes:
+        share: of the room for request bodies.
+        request: once it was found whole.
+        begun: plain calls have begun to serve it.
+    """
+
+    lane: Lane
+    head: RequestHead
+    response: Http2Response
+    share: Share
+    request: Request | None = None
+    begun: Begun | None = None
+
+
 class Http2Downstream:
     """One client connection.
 
@@ -92,7 +114,9 @@ class Http2Downstream:
         self._debt: int | None = None  # the frame that has begun and is not whole
         self._debt_since = 0.0
         self._idle_since: float | None = None
-        self._streams: trio.Nursery | None = None
+        self._fresh: list[_Stream] = []  # begun with what was read last
+        self._plain: set[_Stream] = set()  # served by plain calls
+        self._tasks: trio.Nursery | None = None  # those that serve the others
 
     async def serve(self) -> None:
         """Serve requests until one side closes."""
@@ -100,11 +124,15 @@ class Http2Downstream:
             async with trio.open_nursery() as both:
                 both.start_soon(self._write)
                 self._mux.flush()
-                async with trio.open_nursery() as self._streams:
+                async with trio.open_nursery() as self._tasks:
                     await self._read()
                     self._mux.lose()
                 both.cancel_scope.cancel()
         finally:
+            for stream in tuple(self._plain):
+                assert stream.begun is not None
+                stream.begun.abandon()
+                self._end(stream, INTERNAL_ERROR)
             self.conn.close()
 
     def drain(self) -> None:
@@ -120,7 +148,7 @@ class Http2Downstream:
         with self._reading, suppress(trio.TooSlowError):
             try:
                 while not self._wire.done and await self._mux.read(self._until()):
-                    pass
+                    self._serve_fresh()
             except (OSError, WireError) as error:
                 _log.debug("an HTTP/2 connection ended: %s", error)
                 return
@@ -158,32 +186,106 @@ class Http2Downstream:
     # -- streams
 
     def _begin(self, number: int, event: RequestHead | Refused) -> None:
-        assert self._streams is not None
+        """Learn of a request; the rest of it may come with the same read."""
         lane = self._mux.open(number)
         if isinstance(event, Refused):
             lane.on(event)
-            self._streams.start_soon(self._stream, lane, RequestHead(b"GET", b"/", [], b"2"))
-        else:
-            self._streams.start_soon(self._stream, lane, event)
-
-    async def _stream(self, lane: Lane, head: RequestHead) -> None:
-        """Serve one request. Whatever escapes from it ends here: other streams go on."""
+            event = RequestHead(b"GET", b"/", [], b"2")
         limit = self._limits.write_seconds
-        response = Http2Response(lane, self._wire, head, write_seconds=limit)
-        code = INTERNAL_ERROR
-        try:
-            with self._serving.room.share() as share:
+        response = Http2Response(lane, self._wire, event, write_seconds=limit)
+        self._fresh.append(_Stream(lane, event, response, self._serving.room.share()))
+
+    def _serve_fresh(self) -> None:
+        """Serve the requests that the last read has brought."""
+        assert self._tasks is not None
+        fresh, self._fresh = self._fresh, []
+        with self.conn.together():
+            for stream in fresh:
                 try:
-                    body = await collect(lane.receive, self._limits, share)
-                except HttpError as error:
-                    await self._serving.refuse(error, head, response)
-                else:
-                    await self._serving.handler(Request(head, body, self.conn.peer), response)
+                    if not self._serve_whole(stream):
+                        self._tasks.start_soon(self._serve, stream)
+                except Exception:
+                    self._on_fault()
+                    self._end(stream, INTERNAL_ERROR)
+
+    def _serve_whole(self, stream: _Stream) -> bool:
+        """Serve a request that has come whole by plain calls; False where a task has to, or more has to come."""
+        lane = stream.lane
+        if not lane.whole or lane.refusal is not None:
+            return False
+        body = lane.receive_now() or b""
+        try:
+            stream.share.take(len(body))
+        except HttpError as error:
+            lane.refusal = error  # the task will say it
+            return False
+        return self._serve_now(stream, body)
+
+    def _serve_now(self, stream: _Stream, body: bytes) -> bool:
+        """Serve a request by plain calls; False where a task has to, if only from somewhere on (`begun`)."""
+        stream.request = Request(stream.head, body, self.conn.peer)
+        if not self.conn.pumped:
+            return False
+        stream.begun = begun = self._serving.beginner(stream.request, stream.response)
+        done, wake = partial(self._done, stream), partial(self._hand_over, stream)
+        if begun is None or not begun.begin(done, wake):
+            return False
+        self._plain.add(stream)
+        stream.response.watch(partial(self._left, stream, begun))
+        return True
+
+    def _done(self, stream: _Stream, _: float) -> None:
+        """Learn that plain calls have served a request."""
+        stream.response.unwatch()
+        self._end(stream, NO_ERROR)
+
+    def _left(self, stream: _Stream, begun: Begun) -> None:
+        begun.stop(left=True)
+        self._hand_over(stream)
+
+    def _hand_over(self, stream: _Stream) -> None:
+        """Have a task go on where plain calls do not."""
+        assert self._tasks is not None
+        self._plain.discard(stream)
+        stream.response.unwatch()
+        self._tasks.start_soon(self._serve, stream)
+
+    async def _serve(self, stream: _Stream) -> None:
+        """Serve a request, as far as plain calls do not. Whatever escapes from it ends here: other streams go on."""
+        plain, code = False, INTERNAL_ERROR
+        try:
+            if stream.request is None:
+                plain = await self._collect(stream)
+            if not plain and stream.begun is not None:
+                await stream.begun.run()
+            elif not plain and stream.request is not None:
+                await self._serving.handler(stream.request, stream.response)
             code = NO_ERROR  # what the client has not sent yet of its body is not wanted
         except (ClientGone, LaneReset):
             pass
         except Exception:
-            _log.exception("a stream ended by a fault of ours")
+            self._on_fault()
         finally:
-            self._mux.forget(lane, code)
-            self._rearm()
+            if not plain:
+                self._end(stream, code)
+
+    async def _collect(self, stream: _Stream) -> bool:
+        """Wait for the rest of a request; return whether plain calls serve it. Without one it was refused."""
+        try:
+            body = await collect(stream.lane.receive, self._limits, stream.share)
+        except HttpError as error:
+            await self._serving.refuse(error, stream.head, stream.response)
+            return False
+        with self.conn.together():
+            return self._serve_now(stream, body)
+
+    @staticmethod
+    def _on_fault() -> None:
+        _log.exception("a stream ended by a fault of ours")
+
+    def _end(self, stream: _Stream, code: int) -> None:
+        """Let go of a stream; where it is not over, it is reset with `code`."""
+        self._plain.discard(stream)
+        stream.share.give_back()
+        self._mux.forget(stream.lane, code)
+        self._rearm()

@@ -180,8 +180,8 @@ class Lane:
 
     @property
     def pending(self) -> int:
-        """Bytes for which there was no window, or no room."""
-        return len(self._waits)
+        """Bytes for which there was no window, or no room; our end counts as one of them."""
+        return len(self._waits) + (self._ending and not self._ended and self.code is None)
 
     @property
     def finished(self) -> bool:
@@ -202,7 +202,7 @@ class Lane:
             raise BrokenPipeError("the stream was reset")
         self._waits = joined(self._waits, data)
         self._mux.push(self)
-        return not self._waits
+        return not self.pending
 
     def hold(self, data: bytes) -> None:
         """Let `data` wait for the next `send_now`."""
@@ -210,30 +210,26 @@ class Lane:
 
     async def flush_some(self) -> bool:
         """Wait until some of what waits has gone; False when some still waits. OSError."""
-        if self._waits:
+        if self.pending:
             await self._moved.park()
         if self.code is not None:
             raise BrokenPipeError("the stream was reset")
-        return not self._waits
+        return not self.pending
 
     def abort(self) -> None:
         """Give the stream up: what was sent must not look whole."""
         self._mux.reset(self, INTERNAL_ERROR)
-
-    @property
-    def waiting(self) -> bool:
-        """Whether something of ours has not gone: bytes, or the end."""
-        return self.code is None and (bool(self._waits) or (self._ending and not self._ended))
 
     def turn(self, wire: Http2Client | Http2Server) -> int:
         """Give one turn's bytes to `wire`, and the end after the last; return how many it took."""
         took = wire.body(self.number, bytes(self._waits[:TURN_BYTES])) if self._waits else 0
         if took:
             self._waits = rest_of(self._waits, took)
-            self._moved.unpark_all()
         if self._ending and not self._waits and not self._ended:
             self._ended = True
             wire.end(self.number)
+        if took or self._ended:
+            self._moved.unpark_all()
         return took
 
 
@@ -342,7 +338,7 @@ class Mux:
 
     def push(self, lane: Lane) -> None:
         """Let a lane send what it has, after those that wait already."""
-        if lane.waiting and not lane.queued:
+        if lane.pending and not lane.queued:
             lane.queued = True
             self._queue.append(lane)
         self.go_round()
@@ -355,7 +351,7 @@ class Mux:
                 took = lane.turn(self._wire)
                 room -= took
                 self._unsent += took
-                lane.queued = lane.waiting
+                lane.queued = lane.pending > 0
                 if lane.queued:
                     (self._queue if took else self._blocked).append(lane)
             self.flush()

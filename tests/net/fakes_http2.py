@@ -74,15 +74,27 @@ class Http2Client:
         self, method: str, target: str, fields: dict[str, str] | None = None, *, ends: bool = False
     ) -> int:
         """Send a head; return the stream's number."""
+        number = self._begin(method, target, fields or {}, ends=ends)
+        await self.flush()
+        return number
+
+    async def send_at_once(
+        self, method: str, target: str, body: bytes, fields: dict[str, str] | None = None
+    ) -> None:
+        """Send a whole request in one write, which its windows have to allow; it becomes the current one."""
+        self.number = self._begin(method, target, fields or {}, ends=False)
+        self.state.send_data(self.number, body, end_stream=True)
+        await self.flush()
+
+    def _begin(self, method: str, target: str, fields: dict[str, str], *, ends: bool) -> int:
         number = self.state.get_next_available_stream_id()
-        named = {"host": "127.0.0.1", "content-type": "application/json"} | (fields or {})
+        named = {"host": "127.0.0.1", "content-type": "application/json"} | fields
         pseudo = {
             ":method": method, ":path": target, ":scheme": "http", ":authority": named.pop("host"),
         }  # fmt: skip
         pairs = [(name.lower(), value) for name, value in (pseudo | named).items()]
         self._events[number] = []
         self.state.send_headers(number, pairs, end_stream=ends)
-        await self.flush()
         return number
 
     async def send_body(self, number: int, body: bytes, *, ends: bool = True) -> None:

@@ -8,8 +8,10 @@ import trio
 from trio.testing import MockClock
 
 from rawproxy.net.mux import INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM
+from rawproxy.net.server import Server
 from tests.net.fakes import LAST_CHUNK, Got, Script, Seen, ask, chunk, head, streams, whole
 from tests.net.fakes_http2 import Http2Client, StreamReset
+from tests.net.plain import answers, slowly
 from tests.net.world import (
     CHAT,
     MESSAGES,
@@ -73,6 +75,150 @@ async def test_a_reply_is_what_http_1_1_gets(client: str, stream: bool) -> None:
         ours = {name for name in other.fields if name not in ("connection", "transfer-encoding")}
         assert set(got.fields) == ours
         await link.aclose()
+
+
+class Tasks(trio.abc.Instrument):
+    """Counts the tasks that serve a request on HTTP/2."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+
+    def task_spawned(self, task: trio.lowlevel.Task) -> None:
+        self.begun += task.name.endswith("Http2Downstream._serve")
+
+
+@pytest.mark.usefixtures("with_the_pump")
+@pytest.mark.parametrize("client", [CHAT, MESSAGES])
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_request_that_comes_at_once_has_no_task(client: str, stream: bool) -> None:
+    async with world(answers, CHAT) as here:
+        link = await Http2Client.connect(here.url)
+        await link.send("GET", "/healthz")
+        await link.response()
+        tasks = Tasks()
+        trio.lowlevel.add_instrument(tasks)
+        for _ in range(3):
+            await link.send_at_once("POST", PATH[client], call(client, stream=stream))
+            got = await link.response()
+            assert (got.status, got.clean) == (200, True)
+            assert text(client, got.body) == "fine" if stream else b'"fine"' in got.body
+        trio.lowlevel.remove_instrument(tasks)
+        assert tasks.begun == 0
+        await here.kept(3)
+        assert [record.outcome for record in here.records] == ["ok"] * 3
+        assert (here.running, here.proxy._room.taken) == (0, 0)
+        assert not link.codes
+        await link.aclose()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_one_that_is_given_up_while_no_task_has_it(stream: bool) -> None:
+    async def goes_on(seen: Seen, wire: trio.SocketStream) -> None:
+        await trio.testing.wait_all_tasks_blocked()
+        await link.reset(link.number)
+        assert await wire.receive_some(1) == b""
+
+    async with world(slowly(goes_on, stream=stream), CHAT) as here:
+        link = await Http2Client.connect(here.url)
+        await link.send_at_once("POST", PATH[CHAT], call(CHAT, stream=stream, user="slowly"))
+        await here.kept()
+        await link.send_at_once("POST", PATH[CHAT], call(CHAT, stream=stream))
+        assert (await link.response()).clean
+        await here.kept(2)
+        assert [record.outcome for record in here.records] == ["client_gone", "ok"]
+        assert (here.running, here.held, here.proxy._room.taken) == (0, 0, 0)
+        await link.aclose()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_connection_that_ends_while_no_task_serves_it(stream: bool) -> None:
+    async def goes_on(seen: Seen, wire: trio.SocketStream) -> None:
+        await trio.testing.wait_all_tasks_blocked()
+        await link.aclose()
+        assert await wire.receive_some(1) == b""
+
+    async with world(slowly(goes_on, stream=stream), CHAT) as here:
+        link = await Http2Client.connect(here.url)
+        await link.send_at_once("POST", PATH[CHAT], call(CHAT, stream=stream, user="slowly"))
+        await here.kept()
+        assert here.record.outcome == "client_gone"
+        assert (here.running, here.held, here.proxy._room.taken) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_what_no_task_serves_is_kept_when_all_is_cancelled(stream: bool) -> None:
+    asked = trio.Event()
+
+    async def goes_on(seen: Seen, wire: trio.SocketStream) -> None:
+        await trio.testing.wait_all_tasks_blocked()
+        asked.set()
+        await trio.sleep_forever()
+
+    async with world(slowly(goes_on, stream=stream), CHAT) as here:
+        link = await Http2Client.connect(here.url)
+        await link.send_at_once("POST", PATH[CHAT], call(CHAT, stream=stream, user="slowly"))
+        await asked.wait()
+    assert here.record.outcome == "failed"
+    assert (here.running, here.proxy._room.taken) == (0, 0)
+    await link.aclose()
+
+
+@pytest.mark.parametrize("over", [-1, 0, 1])
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_bodies_bytes(over: int, at_once: bool) -> None:
+    """What is held for one that is served counts, whatever serves it."""
+    asked, go_on = trio.Event(), trio.Event()
+
+    async def script(seen: Seen, wire: trio.SocketStream) -> None:
+        asked.set()
+        await go_on.wait()
+        await wire.send_all(whole(200, reply_body(CHAT, "fine")))
+
+    held = call(CHAT, stream=False)
+    room = 1000 - len(held) - len(call(CHAT, stream=False, user=""))
+    body = call(CHAT, stream=False, user="x" * (room + over))
+    async with world(script, limits={"body_bytes": 1000, "bodies_bytes": 1000}) as here:
+        link = await Http2Client.connect(here.url)
+        send = link.send_at_once if at_once else link.send
+        await send("POST", PATH[CHAT], held)
+        first = link.number
+        await asked.wait()
+        assert here.proxy._room.taken == len(held)
+        await send("POST", PATH[CHAT], body)
+        if over > 0:
+            got = await link.response()
+            assert (got.status, got.fields["retry-after"]) == (503, "1")
+        go_on.set()
+        if over <= 0:
+            assert (await link.response()).status == 200
+        assert (await link.response(first)).status == 200
+        assert here.proxy._room.taken == 0
+        await link.aclose()
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_fault_of_ours_costs_one_stream(
+    at_once: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("planted")
+
+    async with world(good()) as here:
+        link = await Http2Client.connect(here.url)
+        send = link.send_at_once if at_once else link.send
+        with monkeypatch.context() as planted:
+            planted.setattr(Server, "beginner", fails)
+            planted.setattr(Server, "handle", fails)
+            await send("POST", PATH[CHAT], call(CHAT))
+            with pytest.raises(StreamReset) as found:
+                await link.response()
+        assert found.value.code == INTERNAL_ERROR
+        await send("POST", PATH[CHAT], call(CHAT))
+        assert is_whole(CHAT, (await link.response()).body)
+        assert here.proxy._room.taken == 0
+        await link.aclose()
+    faults = [record.message for record in caplog.records if record.exc_info]
+    assert faults == ["a stream ended by a fault of ours"]
 
 
 @pytest.mark.parametrize(

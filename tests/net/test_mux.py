@@ -32,6 +32,10 @@ WINDOW = 65535
 """What a stream and a connection may be sent before anybody says more (RFC 9113 6.9.2)."""
 
 
+END = 1
+"""What the end counts for among the bytes that wait."""
+
+
 class Server:
     """Our side of a connection, as `Http2Downstream` holds it, and the lanes of its requests."""
 
@@ -158,7 +162,7 @@ async def test_what_is_put_off_is_no_more_than_the_queue_holds() -> None:
             for lane in lanes:
                 assert not server.answer(lane, b"x" * QUEUED_BYTES * 4)
             waiting = sum(lane.pending for lane in lanes)
-            assert waiting == 3 * 4 * QUEUED_BYTES - QUEUED_BYTES
+            assert waiting == 3 * (4 * QUEUED_BYTES + END) - QUEUED_BYTES
         assert (
             sum(lane.pending for lane in lanes) < waiting
         )  # the rest went on where there was room
@@ -169,7 +173,7 @@ async def test_a_stream_without_window_holds_no_other_up() -> None:
         numbers = await ask(peer, 2, window=10)
         lanes = await server.until_lanes(2)
         assert not server.answer(lanes[0], b"a" * 100)
-        assert lanes[0].pending == 90
+        assert lanes[0].pending == 90 + END
         assert server.answer(lanes[1], b"b" * 10)
         await peer.head(numbers[1])
         assert await peer.rest(numbers[1]) == (b"b" * 10, True)
@@ -192,6 +196,26 @@ async def test_what_the_kernel_does_not_take_waits_in_the_lanes() -> None:
         assert not server.answer(lane, b"x" * size)
         assert QUEUED_BYTES <= server.mux.conn.pending < QUEUED_BYTES + 2 * TURN_BYTES
         assert lane.pending > size - 2**20
+
+
+async def test_an_end_without_bytes_waits_for_its_turn_too() -> None:
+    """While the peer reads nothing there is no room for it: a stream that is let go then would be cut."""
+    with both() as (server, peer):
+        numbers = await ask(peer, 2, window=2**24)
+        full, lane = await server.until_lanes(2)
+        server.wire.head(lane.number, 200, [], end=False)
+        assert lane.send_now(b"all")
+        assert not server.answer(full, b"x" * 2**23)
+        lane.finish()
+        assert not lane.send_now(b"")
+        assert lane.pending == END
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.mux.write)
+            await peer.head(numbers[1])
+            assert await peer.rest(numbers[1]) == (b"all", True)
+            assert await lane.flush_some()
+            nursery.cancel_scope.cancel()
+        assert lane.finished
 
 
 async def test_a_peer_that_reads_nothing_is_given_up(autojump_clock: MockClock) -> None:
