@@ -155,7 +155,7 @@ class Run:
         if not (self._upstreams.later(self._ask) or self._sent.send_now()):
             return False
         self._done, self._wake, self._attempting = done, wake, True
-        self._sent.conn.take(self._on_ready)
+        self._sent.take(self._on_ready)
         return True
 
     def stop(self, *, left: bool = False) -> None:
@@ -184,7 +184,7 @@ class Run:
                 self._follows = Commit(step.status, step.fields, parts, step.pipe)
             self._flow = None
         elif self._sent is not None:
-            self._sent.conn.leave()
+            self._sent.take(None)
 
     def _hand_over(self) -> None:
         """Have a task go on, where plain calls do."""
@@ -225,7 +225,10 @@ class Run:
             elif (data := reply.receive_now()) is not None:
                 self._clocks.heard(now)
                 step = self._on_data(data, now)
-            while isinstance(step, Preview) and (data := reply.held()) is not None:
+            while isinstance(step, Preview):
+                reply.used()
+                if (data := reply.held()) is None:
+                    break
                 step = self._on_data(data, now)
         except NotProcessed:
             raise

@@ -119,7 +119,7 @@ class Lane:
         if self._arrived:
             data = b"".join(self._arrived)
             self._arrived.clear()
-            self._unacknowledged = len(data)
+            self._unacknowledged += len(data)
             return data
         if self.refusal is not None:
             raise self.refusal
@@ -130,7 +130,7 @@ class Lane:
         return None
 
     def used(self) -> None:
-        """Let the peer send as much anew as was returned last."""
+        """Let the peer send as much anew as was returned."""
         if self._unacknowledged:
             self._mux.acknowledge(self.number, self._unacknowledged)
             self._unacknowledged = 0

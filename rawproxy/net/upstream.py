@@ -25,7 +25,7 @@ from rawproxy.gateway.attempt import Attempt
 from rawproxy.gateway.liveness import Clocks
 from rawproxy.gateway.providers import TlsFiles, Upstream
 from rawproxy.net.conn import SCARCE, Conn, connected, connected_now
-from rawproxy.net.pump import Pump, Then
+from rawproxy.net.pump import Pump, Taker, Then
 from rawproxy.net.relay import Source
 from rawproxy.net.resolve import Resolver
 from rawproxy.net.upstream_http1 import RESPONSE_LIMITS, Http1Link
@@ -82,13 +82,11 @@ class Reply(Source, Protocol):
 
 
 class Sent(Protocol):
-    """A request on its way.
+    """A request on its way."""
 
-    Attributes:
-        conn: where the response comes.
-    """
-
-    conn: Conn
+    def take(self, taker: Taker | None) -> None:
+        """Call `taker` each time that `reply_now` may have something; None: nobody any more."""
+        ...
 
     def send_now(self) -> bool:
         """Send it, as far as the kernel takes it now; False when some of it waits for `reply`."""
@@ -227,7 +225,7 @@ class Upstreams:
         except NotProcessed:
             clocks.connecting(trio.current_time())
             # The other idle ones may be as dead; a connection that is shared tells what it takes.
-            shared = isinstance(link, Http2Link)
+            shared = self._speaks.get(place) == H2
             link = await (self._link(place) if shared else self._connect(place))
             clocks.waiting(trio.current_time())
             return await self._ask(link, attempt)
@@ -237,14 +235,11 @@ class Upstreams:
         if not self._pump.moves:
             return None
         place = self._place(attempt.candidate.upstream)
-        if self._shared.get(place):
-            return None
         link = self._take(place, now) or self._connect_now(place)
-        if link is None or isinstance(link, Http2Link):
+        if link is None:
             return None
         clocks.waiting(now)
-        link.begin(attempt.start, attempt.body)
-        return link
+        return link.begin(attempt.start, attempt.body)
 
     def later(self, do: Then) -> bool:
         """Put `do` off until all that is ready now was handled; False where nothing is put off."""

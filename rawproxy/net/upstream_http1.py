@@ -91,13 +91,21 @@ class Http1Link:
         self.send_now()
         return await self.reply()
 
-    def begin(self, start: RequestStart, body: bytes) -> None:
-        """Write a request, which `send_now` sends, and `reply` as far as that has not."""
+    def begin(self, start: RequestStart, body: bytes) -> "Http1Link":
+        """Write a request, which `send_now` sends, and `reply` as far as that has not; return the link."""
         try:
             self.conn.hold(start.write(body))
         except BaseException:
             self._home.drop(self)
             raise
+        return self
+
+    def take(self, taker: Taker | None) -> None:
+        """Call `taker` each time that there is something to read; None: nobody any more."""
+        if taker is None:
+            self.conn.leave()
+        else:
+            self.conn.take(taker)
 
     def send_now(self) -> bool:
         """Send what waits of the request, as far as the kernel takes it now; False when some still waits."""
@@ -209,10 +217,7 @@ class Http1Reply:
         self.pumped = link.conn.pumped
 
     def take(self, taker: Taker | None) -> None:
-        if taker is None:
-            self._conn.leave()
-        else:
-            self._conn.take(taker)
+        self._link.take(taker)
 
     def held(self) -> bytes | None:
         early, self._early = self._early, b""

@@ -25,7 +25,7 @@ from rawproxy.wire.http import Fields, RequestHead
 from rawproxy.wire.http1 import Limits, RequestStart
 from rawproxy.wire.http2 import Http2Client, Refused
 
-__all__ = ["PING_AFTER_SECONDS", "PONG_SECONDS", "Http2Link", "Http2Reply"]
+__all__ = ["PING_AFTER_SECONDS", "PONG_SECONDS", "Http2Link", "Http2Reply", "Http2Sent"]
 
 _log = logging.getLogger("rawproxy")
 
@@ -94,6 +94,61 @@ class Http2Reply:
 
     def release(self) -> None:
         """Let go of it; what it has not sent yet is not wanted any more."""
+        self._link.forget(self._lane)
+
+
+class Http2Sent:
+    """A request on its way: see `Sent`.
+
+    Args:
+        link: where it is sent.
+        lane: its stream.
+        asked: when it was sent on a connection that was used before, whose peer may be gone; else None.
+    """
+
+    def __init__(self, link: "Http2Link", lane: Lane, asked: float | None) -> None:
+        self._link = link
+        self._lane = lane
+        self._asked = asked
+
+    def take(self, taker: Taker | None) -> None:
+        """Call `taker` each time that `reply_now` may have something; None: nobody any more."""
+        self._lane.on_news = taker
+
+    def send_now(self) -> bool:
+        """Return True: nobody has to wait for what there is no window for."""
+        return True
+
+    async def reply(self) -> Http2Reply:
+        """Return the response, once its head has come.
+
+        Raises:
+            NotProcessed: it may be sent again elsewhere.
+            UpstreamError: anything else that went wrong.
+        """
+        try:
+            while (reply := self.reply_now()) is None:
+                await self._lane.news()
+        except BaseException:
+            self.release(ended=False)
+            raise
+        return reply
+
+    def reply_now(self) -> Http2Reply | None:
+        """Do as `reply`, with what has come; None where that is not the head."""
+        lane, link = self._lane, self._link
+        if lane.head is not None:
+            return Http2Reply(link, lane)
+        if lane.refusal is not None:
+            raise _as_upstream_error(lane.refusal)
+        if lane.code is not None:
+            unseen = self._asked is not None and link.unseen_since(self._asked)
+            stale = lane.code == LOST and unseen
+            raise _as_upstream_error(LaneReset(REFUSED_STREAM if stale else lane.code))
+        return None
+
+    def release(self, *, ended: bool) -> None:  # noqa: ARG002 - a stream is for one request
+        """Let go of it."""
         self._link.forget(self._lane)
 
 
@@ -196,31 +251,23 @@ class Http2Link:
             self.close()
 
     async def ask(self, start: RequestStart, body: bytes) -> Http2Reply:
-        """Send a request; return its response once the head has come.
+        """Send a request; return its response once the head has come. Raises as `Http2Sent.reply`."""
+        return await self.begin(start, body).reply()
 
-        Raises:
-            NotProcessed: it may be sent again elsewhere.
-            UpstreamError: anything else that went wrong.
-        """
+    def begin(self, start: RequestStart, body: bytes) -> "Http2Sent":
+        """Send a request: what there is no window for goes when there is one."""
         now = trio.current_time()
         used, self.used = self.used, True
         fields = [*start.fields, (b"content-length", b"%d" % len(body))]
         head = RequestHead(start.method, start.target, fields, b"2")
         lane = self._mux.open(self._wire.request(head, self._scheme, end=False))
-        try:
-            lane.finish()
-            lane.send_now(body)
-            while lane.head is None:
-                if lane.refusal is not None:
-                    raise _as_upstream_error(lane.refusal)
-                if lane.code is not None:
-                    unseen = used and lane.code == LOST and self._mux.heard_at <= now
-                    raise _as_upstream_error(LaneReset(REFUSED_STREAM if unseen else lane.code))
-                await lane.news()
-            return Http2Reply(self, lane)
-        except BaseException:
-            self.forget(lane)
-            raise
+        lane.finish()
+        lane.send_now(body)
+        return Http2Sent(self, lane, now if used else None)
+
+    def unseen_since(self, when: float) -> bool:
+        """Whether nothing came on it since then."""
+        return self._mux.heard_at <= when
 
     def forget(self, lane: Lane) -> None:
         """Let go of a request."""

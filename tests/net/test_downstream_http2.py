@@ -11,7 +11,7 @@ from rawproxy.net.mux import INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM
 from rawproxy.net.server import Server
 from tests.net.fakes import LAST_CHUNK, Got, Script, Seen, ask, chunk, head, streams, whole
 from tests.net.fakes_http2 import Http2Client, StreamReset
-from tests.net.plain import answers, slowly
+from tests.net.plain import BLOCKING, answers, slowly
 from tests.net.world import (
     CHAT,
     MESSAGES,
@@ -93,8 +93,11 @@ class Tasks(trio.abc.Instrument):
 async def test_a_request_that_comes_at_once_has_no_task(client: str, stream: bool) -> None:
     async with world(answers, CHAT) as here:
         link = await Http2Client.connect(here.url)
-        await link.send("GET", "/healthz")
+        await link.send(
+            "POST", PATH[CHAT], BLOCKING
+        )  # from now on a connection to the upstream stands
         await link.response()
+        await here.kept()
         tasks = Tasks()
         trio.lowlevel.add_instrument(tasks)
         for _ in range(3):
@@ -104,8 +107,8 @@ async def test_a_request_that_comes_at_once_has_no_task(client: str, stream: boo
             assert text(client, got.body) == "fine" if stream else b'"fine"' in got.body
         trio.lowlevel.remove_instrument(tasks)
         assert tasks.begun == 0
-        await here.kept(3)
-        assert [record.outcome for record in here.records] == ["ok"] * 3
+        await here.kept(4)
+        assert [record.outcome for record in here.records] == ["ok"] * 4
         assert (here.running, here.proxy._room.taken) == (0, 0)
         assert not link.codes
         await link.aclose()

@@ -259,6 +259,22 @@ async def test_what_came_is_acknowledged_once_it_was_used() -> None:
         assert lane.whole
 
 
+async def test_what_was_returned_in_two_pieces_is_acknowledged_whole() -> None:
+    with both() as (server, peer):
+        number = await peer.begin("POST", "/")
+        (lane,) = await server.until_lanes(1)
+        acknowledged: list[tuple[int, int]] = []
+        server.wire.acknowledge = lambda *what: acknowledged.append(what)  # type: ignore[method-assign]
+        await peer.head_of_settings()
+        for piece in (b"one", b"three"):
+            await peer.send_body(number, piece, ends=False)
+            while (got := lane.receive_now()) is None:
+                await server.mux.read()
+            assert got == piece
+        lane.used()
+        assert acknowledged == [(number, 8)]
+
+
 async def test_bytes_that_nobody_reads_open_the_connection_again() -> None:
     with both() as (server, peer):
         number = await peer.begin("POST", "/")

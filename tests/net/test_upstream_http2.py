@@ -10,9 +10,11 @@ import trio.lowlevel
 from trio.testing import MockClock
 
 from rawproxy.net.mux import CANCEL, INTERNAL_ERROR, REFUSED_STREAM
-from rawproxy.net.upstream_http2 import PING_AFTER_SECONDS, PONG_SECONDS
+from rawproxy.net.upstream_http2 import PING_AFTER_SECONDS, PONG_SECONDS, Http2Link
+from rawproxy.wire.h2.stream import STREAM_WINDOW
 from tests.net.fakes import Client, Got, ask, plays
 from tests.net.fakes_http2 import Http2Upstream, Script, Stream
+from tests.net.plain import BLOCKING, Woken
 from tests.net.world import (
     CHAT,
     MESSAGES,
@@ -31,6 +33,25 @@ from tests.net.world import (
     world,
 )
 
+_stands = False
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["opened", "standing"])
+def stands(request: pytest.FixtureRequest) -> None:
+    """Each test is made twice: its first request opens a connection, with a task, or finds one, and has none."""
+    global _stands
+    _stands = request.param
+
+
+async def stand(here: World) -> None:
+    """Have a connection to the upstream stand."""
+    upstreams = here.proxy._server.upstreams
+    found = here.proxy._server.setup.site.router.find("m")
+    link = await upstreams._link(upstreams._place(found[0].upstream))
+    assert isinstance(link, Http2Link)
+    while not link.has_room:
+        await trio.lowlevel.checkpoint()
+
 
 @asynccontextmanager
 async def far(
@@ -40,6 +61,8 @@ async def far(
     async with Http2Upstream(script, most).running() as there:
         options = {"up": {"base_url": f"{there.url}/v1", "http2": "prior_knowledge"}}
         async with world(plays(), options=options, **more) as here:
+            if _stands:
+                await stand(here)
             yield here, there
 
 
@@ -71,6 +94,31 @@ async def test_replies_come_over_one_connection(client: str, stream: bool) -> No
         assert seen.get(b":authority") == there.url.removeprefix("http://").encode()
         assert seen.get(b"content-length") == str(len(seen.body)).encode()
         assert seen.get(b"host") is None
+
+
+@pytest.mark.usefixtures("with_the_pump")
+@pytest.mark.parametrize("client", [CHAT, MESSAGES])
+@pytest.mark.parametrize("stream", [True, False])
+async def test_no_task_is_woken(client: str, stream: bool) -> None:
+    async with far(good) as (here, there):
+        link = await Client.connect(here.url)
+        await link.send("POST", PATH[CHAT], BLOCKING)
+        assert (await link.response()).status == 200
+        await here.kept()
+        await trio.testing.wait_all_tasks_blocked()
+        woken = Woken()
+        trio.lowlevel.add_instrument(woken)
+        for _ in range(3):
+            await link.send("POST", PATH[client], call(client, stream=stream))
+            got = await link.response()
+            assert got.clean
+            assert text(client, got.body) == "fine" if stream else b'"fine"' in got.body
+        trio.lowlevel.remove_instrument(woken)
+        assert woken.times == 0
+        assert [record.outcome for record in here.records] == ["ok"] * 4
+        assert (here.running, here.held, there.accepted) == (0, 0, 1)
+        assert here.proxy._room.taken == 0
+        await link.aclose()
 
 
 @pytest.mark.parametrize("most", [100, 10])
@@ -268,6 +316,36 @@ async def test_a_client_that_stops_reading_pauses_its_stream_only(
         assert sent < 16 * 2**20
         assert there.accepted == 1
         await link.aclose()
+
+
+@pytest.mark.parametrize("client", [CHAT, MESSAGES])
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_long_reply_comes_through_the_windows(client: str, stream: bool) -> None:
+    """What was read is acknowledged: also what is held until a reply is whole, or let through."""
+    words = "x" * 20 * STREAM_WINDOW
+
+    async def script(asked: Stream) -> None:
+        if stream:
+            await asked.head()
+            await asked.data(reply_stream(CHAT, words), ends=True)
+        else:
+            await asked.head(kind="application/json")
+            await asked.data(reply_body(CHAT, words), ends=True)
+
+    async with far(script) as (here, _):
+        for _ in range(2):
+            got = await post(here, client, stream=stream)
+            assert got.clean
+            assert text(client, got.body) == words if stream else words.encode() in got.body
+        assert {record.outcome for record in here.records} == {"ok"}
+
+
+async def test_a_long_request_goes_through_the_windows() -> None:
+    async with far(good) as (here, there):
+        body = call(CHAT, messages=[{"role": "user", "content": "x" * 20 * STREAM_WINDOW}])
+        for _ in range(2):
+            assert text(CHAT, (await ask(here.url, PATH[CHAT], body)).body) == "fine"
+        assert [seen.body for seen in there.seen] == [body] * 2
 
 
 async def test_a_connection_that_nobody_uses_is_closed(autojump_clock: MockClock) -> None:

@@ -173,20 +173,24 @@ async def resets(here: World) -> None:
         await link.aclose()
 
 
-async def says_too_much(here: World) -> None:
-    """A request that is refused, on HTTP/2, with no window for the answer at first."""
-    link = Http2Client((await Client.connect(here.url)).stream)
-    link.state.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 0})
-    try:
-        number = await link.begin("POST", PATH[CHAT], {"content-length": "99999999"})
-        await trio.testing.wait_all_tasks_blocked()
-        link.state.increment_flow_control_window(1000, number)
-        await link.flush()
-        assert (await link.response(number)).status in (413, 500)
-    except GONE:
-        return
-    finally:
-        await link.aclose()
+def waits_for_a_window(path: str, fields: dict[str, str], *, ends: bool, status: int) -> Victim:
+    """A request on HTTP/2 that we answer ourselves, with no window for the answer at first."""
+
+    async def victim(here: World) -> None:
+        link = Http2Client((await Client.connect(here.url)).stream)
+        link.state.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 0})
+        try:
+            number = await link.begin("POST", path, fields, ends=ends)
+            await trio.testing.wait_all_tasks_blocked()
+            link.state.increment_flow_control_window(1000, number)
+            await link.flush()
+            assert (await link.response(number)).status in (status, 500)
+        except GONE:
+            return
+        finally:
+            await link.aclose()
+
+    return victim
 
 
 async def comes_in_pieces(here: World) -> None:
@@ -463,7 +467,10 @@ SCENARIOS = {
     "HTTP/2, two": Scenario(asks_twice, {"up": in_pieces(CHAT)}),
     "HTTP/2, reads late": Scenario(asks_and_reads_late, {"up": LONG}),
     "HTTP/2, resets": Scenario(resets, {"up": falls_silent}),
-    "HTTP/2, refused": Scenario(says_too_much),
+    "HTTP/2, refused": Scenario(
+        waits_for_a_window(PATH[CHAT], {"content-length": "99999999"}, ends=False, status=413)
+    ),
+    "HTTP/2, no such path": Scenario(waits_for_a_window("/nowhere", {}, ends=True, status=404)),
     "far": Scenario(asks(CHAT), far=over_http2),
     "far, much": Scenario(asks(CHAT, user="x" * 60_000), far=over_http2),
     "far, two": Scenario(asks_twice, far=over_http2),
