@@ -236,7 +236,6 @@ class Http2Downstream:
 
     def _done(self, stream: _Stream, _: float) -> None:
         """Learn that plain calls have served a request."""
-        stream.response.unwatch()
         self._end(stream, NO_ERROR)
 
     def _left(self, stream: _Stream, begun: Begun) -> None:
@@ -286,6 +285,7 @@ class Http2Downstream:
     def _end(self, stream: _Stream, code: int) -> None:
         """Let go of a stream; where it is not over, it is reset with `code`."""
         self._plain.discard(stream)
+        stream.response.unwatch()
         stream.share.give_back()
         self._mux.forget(stream.lane, code)
         self._rearm()

@@ -1,5 +1,6 @@
 """Clients on HTTP/2, with prior knowledge, on real sockets."""
 
+import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -149,7 +150,9 @@ async def test_a_connection_that_ends_while_no_task_serves_it(stream: bool) -> N
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_what_no_task_serves_is_kept_when_all_is_cancelled(stream: bool) -> None:
+async def test_what_no_task_serves_is_kept_when_all_is_cancelled(
+    stream: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     asked = trio.Event()
 
     async def goes_on(seen: Seen, wire: trio.SocketStream) -> None:
@@ -163,7 +166,12 @@ async def test_what_no_task_serves_is_kept_when_all_is_cancelled(stream: bool) -
         await asked.wait()
     assert here.record.outcome == "failed"
     assert (here.running, here.proxy._room.taken) == (0, 0)
+    assert await link.stream.receive_some() != b""  # what was said before
+    with contextlib.suppress(trio.BrokenResourceError):
+        while await link.stream.receive_some():
+            pass
     await link.aclose()
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 @pytest.mark.parametrize("over", [-1, 0, 1])
