@@ -148,7 +148,8 @@ class Http2Downstream:
         with self._reading, suppress(trio.TooSlowError):
             try:
                 while not self._wire.done and await self._mux.read(self._until()):
-                    self._serve_fresh()
+                    if self._fresh:
+                        self._serve_fresh()
             except (OSError, WireError) as error:
                 _log.debug("an HTTP/2 connection ended: %s", error)
                 return

@@ -225,10 +225,7 @@ class Run:
             elif (data := reply.receive_now()) is not None:
                 self._clocks.heard(now)
                 step = self._on_data(data, now)
-            while isinstance(step, Preview):
-                reply.used()
-                if (data := reply.held()) is None:
-                    break
+            while isinstance(step, Preview) and (data := reply.held()) is not None:
                 step = self._on_data(data, now)
         except NotProcessed:
             raise

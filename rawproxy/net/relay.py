@@ -40,7 +40,10 @@ class Source(Protocol):
         ...
 
     def held(self) -> bytes | None:
-        """Return what came already: None where more has to be waited for, b"" at the end. UpstreamError."""
+        """Return what came already: None where more has to be waited for, b"" at the end. UpstreamError.
+
+        To ask is to have `used` what was received before.
+        """
         ...
 
     def receive_now(self) -> bytes | None:

@@ -63,6 +63,7 @@ class Http2Reply:
 
     def held(self) -> bytes | None:
         """Return the body bytes that came already; None where more has to be waited for. As `receive`."""
+        self._lane.used()
         return self.receive_now()
 
     def receive_now(self) -> bytes | None:

@@ -12,7 +12,7 @@ from rawproxy.net.mux import INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM
 from rawproxy.net.server import Server
 from tests.net.fakes import LAST_CHUNK, Got, Script, Seen, ask, chunk, head, streams, whole
 from tests.net.fakes_http2 import Http2Client, StreamReset
-from tests.net.plain import BLOCKING, answers, slowly
+from tests.net.plain import Woken, answers, slowly, wakes_nobody
 from tests.net.world import (
     CHAT,
     MESSAGES,
@@ -78,39 +78,14 @@ async def test_a_reply_is_what_http_1_1_gets(client: str, stream: bool) -> None:
         await link.aclose()
 
 
-class Tasks(trio.abc.Instrument):
-    """Counts the tasks that serve a request on HTTP/2."""
-
-    def __init__(self) -> None:
-        self.begun = 0
-
-    def task_spawned(self, task: trio.lowlevel.Task) -> None:
-        self.begun += task.name.endswith("Http2Downstream._serve")
-
-
 @pytest.mark.usefixtures("with_the_pump")
 @pytest.mark.parametrize("client", [CHAT, MESSAGES])
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_request_that_comes_at_once_has_no_task(client: str, stream: bool) -> None:
     async with world(answers, CHAT) as here:
         link = await Http2Client.connect(here.url)
-        await link.send(
-            "POST", PATH[CHAT], BLOCKING
-        )  # from now on a connection to the upstream stands
-        await link.response()
-        await here.kept()
-        tasks = Tasks()
-        trio.lowlevel.add_instrument(tasks)
-        for _ in range(3):
-            await link.send_at_once("POST", PATH[client], call(client, stream=stream))
-            got = await link.response()
-            assert (got.status, got.clean) == (200, True)
-            assert text(client, got.body) == "fine" if stream else b'"fine"' in got.body
-        trio.lowlevel.remove_instrument(tasks)
-        assert tasks.begun == 0
-        await here.kept(4)
-        assert [record.outcome for record in here.records] == ["ok"] * 4
-        assert (here.running, here.proxy._room.taken) == (0, 0)
+        woken = Woken("Http2Downstream._serve")
+        await wakes_nobody(here, link, client, woken, stream=stream)
         assert not link.codes
         await link.aclose()
 

@@ -19,7 +19,7 @@ from rawproxy.gateway.exchange import Exchange
 from rawproxy.net.conn import Conn
 from rawproxy.net.downstream import PIPELINED_BYTES
 from tests.net.fakes import LAST_CHUNK, Client, Seen, chunk, whole
-from tests.net.plain import BLOCKING, Woken, answers, slowly, warm
+from tests.net.plain import BLOCKING, Woken, answers, slowly, wakes_nobody, warm
 from tests.net.world import (
     CHAT,
     MESSAGES,
@@ -28,7 +28,6 @@ from tests.net.world import (
     call,
     delta,
     end,
-    is_whole,
     reply_body,
     stop,
     text,
@@ -46,21 +45,8 @@ pytestmark = pytest.mark.usefixtures("with_the_pump")
 async def test_no_task_is_woken(client: str, stream: bool) -> None:
     async with world(answers, CHAT) as here:
         link = await Client.connect(here.url)
-        await warm(here, link)
-        woken = Woken()
-        trio.lowlevel.add_instrument(woken)
-        for _ in range(3):
-            await link.send("POST", PATH[client], call(client, stream=stream))
-            got = await link.response()
-            assert got.clean
-            assert text(client, got.body) == "fine" if stream else b'"fine"' in got.body
-            assert not stream or is_whole(client, got.body)
-        trio.lowlevel.remove_instrument(woken)
-        assert woken.times == 0
-        assert [record.outcome for record in here.records] == ["ok"] * 4
-        assert here.running == 0
+        await wakes_nobody(here, link, client, Woken(), stream=stream)
         assert here.upstreams["up"].accepted == 1
-        assert here.proxy._room.taken == 0
         await link.aclose()
 
 

@@ -14,7 +14,7 @@ from rawproxy.net.upstream_http2 import PING_AFTER_SECONDS, PONG_SECONDS, Http2L
 from rawproxy.wire.h2.stream import STREAM_WINDOW
 from tests.net.fakes import Client, Got, ask, plays
 from tests.net.fakes_http2 import Http2Upstream, Script, Stream
-from tests.net.plain import BLOCKING, Woken
+from tests.net.plain import Woken, wakes_nobody
 from tests.net.world import (
     CHAT,
     MESSAGES,
@@ -102,22 +102,8 @@ async def test_replies_come_over_one_connection(client: str, stream: bool) -> No
 async def test_no_task_is_woken(client: str, stream: bool) -> None:
     async with far(good) as (here, there):
         link = await Client.connect(here.url)
-        await link.send("POST", PATH[CHAT], BLOCKING)
-        assert (await link.response()).status == 200
-        await here.kept()
-        await trio.testing.wait_all_tasks_blocked()
-        woken = Woken()
-        trio.lowlevel.add_instrument(woken)
-        for _ in range(3):
-            await link.send("POST", PATH[client], call(client, stream=stream))
-            got = await link.response()
-            assert got.clean
-            assert text(client, got.body) == "fine" if stream else b'"fine"' in got.body
-        trio.lowlevel.remove_instrument(woken)
-        assert woken.times == 0
-        assert [record.outcome for record in here.records] == ["ok"] * 4
-        assert (here.running, here.held, there.accepted) == (0, 0, 1)
-        assert here.proxy._room.taken == 0
+        await wakes_nobody(here, link, client, Woken(), stream=stream)
+        assert (here.held, there.accepted) == (0, 1)
         await link.aclose()
 
 
