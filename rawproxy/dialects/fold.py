@@ -76,31 +76,31 @@ def fold(events: list[Event]) -> Reply:
     blocks: dict[int, Block] = {}
     pieces: dict[int, list[str]] = {}
     for event in events:
-        if type(event) is Delta:
+        if isinstance(event, Delta):
             pieces[event.block].append(event.text)
             if event.logprobs:
                 blocks[event.block].logprobs.append(bytes(event.logprobs))
-        elif type(event) is Start:
+        elif isinstance(event, Start):
             reply.start = event
-        elif type(event) is Open:
+        elif isinstance(event, Open):
             blocks[event.block] = opened = Block(event)
             pieces[event.block] = []
             reply.choice(event.choice).items.append(opened)
-        elif type(event) is Close:
+        elif isinstance(event, Close):
             blocks[event.block].closed = True
-        elif type(event) is Usage:
+        elif isinstance(event, Usage):
             reply.usage = event if reply.usage is None else reply.usage.merged(event)
-        elif type(event) is Stop:
+        elif isinstance(event, Stop):
             reply.choice(event.choice).stop = event
-        elif type(event) is End:
+        elif isinstance(event, End):
             reply.tier = event.tier
-        elif type(event) is Note:
+        elif isinstance(event, Note):
             blocks[event.block].notes.append(event)
-        elif type(event) is Sealed:
+        elif isinstance(event, Sealed):
             blocks[event.block].seal = event.seal
-        elif type(event) is Whole:
+        elif isinstance(event, Whole):
             reply.choice(event.choice).items.append(event)
-        elif type(event) is Fail:
+        elif isinstance(event, Fail):
             raise UpstreamNonsense("the reply failed before it was whole")
         else:
             assert_never(event)

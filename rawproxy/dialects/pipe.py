@@ -409,7 +409,8 @@ class TranslatePipe:
             if not parts:
                 raise
             events = [broken_off(error)]
-        parts += self.say(events)
+        if events:
+            parts += self.say(events)
         if self._source.steady < 0 or self._cutoff is not None:
             self._carry = None
         elif self._carry is None or not all(type(event) is Delta for event in events):

@@ -12,6 +12,7 @@ Errors name the path, never the value.
 """
 
 import re
+from collections.abc import Iterable
 from json import JSONDecoder
 from typing import Any, Self, TypeVar, cast
 
@@ -50,6 +51,7 @@ _BLANK = re.compile(r"\s*")
 _OBJECT = msgspec.json.Decoder(dict[str, Raw])
 _TEXT = msgspec.json.Decoder(str | None)
 _NULL, _NOTHING = Raw(b"null"), Raw()
+_QUOTE, _BRACE = ord('"'), ord("{")
 
 # A whole number stays one: a seed may have more digits than a float.
 _NUMBER = cast("type[float]", int | float)
@@ -202,6 +204,11 @@ class Fields:
         raw = self._members.get(name)
         return raw is not None and raw != _NULL
 
+    def named(self, table: Iterable[tuple[str, str]]) -> dict[str, str]:
+        """Return the rows of `table` whose second name is that of a field that is there and not null."""
+        there = {name for name, raw in self._members.items() if raw != _NULL}
+        return {attribute: name for attribute, name in table if name in there}
+
     def raw(self, name: str) -> Raw:
         """Take a field as it stands; an empty (false) Raw when it is absent or null."""
         raw = self._members.pop(name, None)
@@ -269,7 +276,7 @@ class Fields:
     def raw_object(self, name: str, what: str = "an object") -> Raw:
         """Take an object as it stands; an empty (false) Raw when it is absent or null."""
         raw = self.raw(name)
-        if raw and _first_byte(raw) != b"{":
+        if raw and _first_byte(raw) != _BRACE:
             path = self.at(name)
             raise ClientError(f"{path}: expected {what}", param=path)
         return raw
@@ -287,7 +294,7 @@ class Fields:
     def is_text(self, name: str) -> bool:
         """Return whether the field is a string. It is not taken."""
         raw = self._members.get(name)
-        return raw is not None and _first_byte(raw) == b'"'
+        return raw is not None and _first_byte(raw) == _QUOTE
 
     def rest(self) -> dict[str, bytes]:
         """Return what was not asked for: path -> raw JSON. Nulls say nothing and are left out."""
@@ -296,7 +303,5 @@ class Fields:
         return {self.at(name): bytes(raw) for name, raw in self._members.items() if raw != _NULL}
 
 
-def _first_byte(raw: Raw) -> bytes:
-    return bytes(
-        memoryview(raw)[:1]
-    )  # a field may hold megabytes: it is not copied to be looked at
+def _first_byte(raw: Raw) -> int:
+    return memoryview(raw)[0]  # a field may hold megabytes: it is not copied to be looked at

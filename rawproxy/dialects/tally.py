@@ -6,6 +6,7 @@ Layer: dialects.
 from collections.abc import Iterable
 
 from rawproxy.dialects.events import (
+    Close,
     Delta,
     End,
     Event,
@@ -70,24 +71,26 @@ class Tally:
     def note(self, events: Iterable[Event]) -> None:
         """Learn from `events`, in order."""
         for event in events:
-            if type(event) is Delta:
+            if isinstance(event, Delta):
                 self.deltas += 1
                 self.bearing = True
-            elif type(event) is Start:
+            elif isinstance(event, Close):
+                pass
+            elif isinstance(event, Start):
                 self.model = event.model or self.model
-            elif type(event) is Open:
+            elif isinstance(event, Open):
                 self._opened = with_choice(self._opened, event.choice)
                 self.bearing = self.bearing or event.kind == "tool"
-            elif type(event) is Usage:
-                self.usage = event if self.usage is None else self.usage.merged(event)
-            elif type(event) is Stop:
+            elif isinstance(event, Stop):
                 self._stopped = with_choice(self._stopped, event.choice)
                 self.stop = event
-            elif type(event) is End:
+            elif isinstance(event, Usage):
+                self.usage = event if self.usage is None else self.usage.merged(event)
+            elif isinstance(event, End):
                 self.ended = True
-            elif type(event) is Fail:
+            elif isinstance(event, Fail):
                 self.failure = event
-            elif type(event) is Sealed or type(event) is Whole:
+            elif isinstance(event, (Sealed, Whole)):
                 self.bearing = True
         stopped = self._stopped
         self.whole = self.ended or (len(stopped) >= self._asked and self._opened <= stopped)

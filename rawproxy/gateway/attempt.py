@@ -36,7 +36,6 @@ from rawproxy.gateway.liveness import Timing
 from rawproxy.gateway.providers import Wanted
 from rawproxy.gateway.route import Candidate
 from rawproxy.wire import jsonarray, splice
-from rawproxy.wire.fields import get
 from rawproxy.wire.frame import Frame
 from rawproxy.wire.http import Fields
 from rawproxy.wire.http1 import RequestStart
@@ -102,16 +101,17 @@ class Attempt:
         """
         assert self.face is not None
         passed, framing = self.passed, self.face.framing
-        coded = get(fields, b"content-encoding") not in (None, b"", b"identity")
+        said = dict(reversed(fields))  # the first one of a name counts
+        coded = said.get(b"content-encoding") not in (None, b"", b"identity")
         # Where the body ends with its connection, a break and an end look alike.
-        framed = not _FRAMING.isdisjoint([name for name, _ in fields])
+        framed = not _FRAMING.isdisjoint(said)
         if passed and coded and framing is ask.face.framing:
             return RawPipe(framed=framed)
         if coded:
             raise UpstreamNonsense(
                 "the upstream answered in a content coding that nobody asked for"
             )
-        streams = self.face.streams(get(fields, b"content-type"), asked=ask.stream)
+        streams = self.face.streams(said.get(b"content-type"), asked=ask.stream)
         rename = Rename(ask.dialect, framing, ask.model) if self._renames(ask) else None
         begun = spoken > 0 and ask.dialect.KEEPALIVE_BEGINS
         if passed and streams and ask.stream and not begun:

@@ -311,8 +311,8 @@ class Conn:
         """
         out: bytes | memoryview = data if self._tls is None else self._sealed(self._tls, data)
         if self.pending:
-            out = joined(self._pending, out)
-        if not out:
+            out = joined(self._pending, out) if out else self._pending
+        elif not out:
             return True
         try:
             sent = self._sock.send(out)
@@ -321,14 +321,15 @@ class Conn:
         if sent < len(out):
             return self._left(out, sent)
         if self.pending:
-            self._left(b"")
+            self._pending, self.pending = b"", 0
         return True
 
     def hold(self, data: bytes) -> None:
         """Let `data` wait for the next write, behind what waits already. OSError as `send_now`."""
         if self._tls is not None:
             data = self._sealed(self._tls, data)
-        self._left(joined(self._pending, data))
+        self._pending = joined(self._pending, data) if self.pending else data
+        self.pending = len(self._pending)
 
     @staticmethod
     def _sealed(tls: Tls, data: bytes) -> bytes:

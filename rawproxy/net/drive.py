@@ -152,7 +152,7 @@ class Run:
             self._next = self._fault()
         if self._sent is None:
             return False
-        if not (self._upstreams.later(self._ask) or self._sent.send_now()):
+        if not (self._upstreams.pump.later(self._ask) or self._sent.send_now()):
             return False
         self._done, self._wake, self._attempting = done, wake, True
         self._sent.take(self._on_ready)
@@ -199,7 +199,7 @@ class Run:
 
     def _on_ready(self) -> None:
         """Read what the upstream has sent, and do what follows from it; called by the pump."""
-        now = trio.current_time()
+        now = self._upstreams.pump.now()
         try:
             step = self._read(now)
             if isinstance(step, Commit) and not step.last:
@@ -254,7 +254,7 @@ class Run:
 
     def _on_carried(self, result: outcome.Outcome[None]) -> None:
         """Learn that the reply is over, or that the client takes no more for now."""
-        now = trio.current_time()
+        now = self._upstreams.pump.now()
         try:
             assert self._flow is not None
             if isinstance(result, outcome.Value) and self._flow.blocked:
@@ -304,7 +304,7 @@ class Run:
         """Say something to the client, and put `then` off; whatever needs more than that is left to a task."""
         try:
             if say(now):
-                if not self._upstreams.later(then):
+                if not self._upstreams.pump.later(then):
                     then(now)
                 return
         except ClientGone:

@@ -85,7 +85,8 @@ class Pump:
         self._alarm = trio.CancelScope()  # its deadline is when to look at those
         self._together = 0  # blocks of `together` that we are in
         self._later: list[Then] = []
-        self._now = trio.current_time
+        self.now: Callable[[], float] = trio.current_time
+        """Return the time on trio's clock, once it runs without two calls in front of it."""
 
     def __contains__(self, fd: int) -> bool:
         """Return whether somebody is called for it."""
@@ -129,7 +130,7 @@ class Pump:
 
     def _do_later(self) -> None:
         later, self._later = self._later, []
-        _do_all(later, self._now())
+        _do_all(later, self.now())
 
     def later(self, do: Then) -> bool:
         """Do this once all that is ready now was handled; False outside of that: then nobody will.
@@ -196,7 +197,7 @@ class Pump:
 
     async def run(self) -> None:
         """Look until cancelled."""
-        self._now = trio.lowlevel.current_clock().current_time  # without two calls in front of it
+        self.now = trio.lowlevel.current_clock().current_time
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._on_and_on, self._expire, name="Pump.expire")
@@ -258,7 +259,7 @@ class Pump:
         takers = self._takers
         thens: list[Then] = []
         ready = self._poll.poll(timeout, BATCH)
-        now = self._now()
+        now = self.now()
         self._together += 1  # a `with` would cost as much as an event's system call
         try:
             for fd, _ in ready:

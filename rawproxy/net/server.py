@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import trio
-
 from rawproxy.dialects.envelope import Vault
 from rawproxy.errors import ClientError, HttpError
 from rawproxy.gateway.access import Access, Caller, Doors
@@ -137,7 +135,7 @@ class Server:
         assert caller is not None
         assert vault is not None
         head, site = request.head, setup.site
-        now = trio.current_time()
+        now = self.upstreams.pump.now()
         forwards = setup.access.mode == "forward"
         ask = Ask(
             f"rp_{_ids.getrandbits(80):020x}", found.face, request.body,

@@ -25,7 +25,7 @@ from rawproxy.gateway.attempt import Attempt
 from rawproxy.gateway.liveness import Clocks
 from rawproxy.gateway.providers import TlsFiles, Upstream
 from rawproxy.net.conn import SCARCE, Conn, connected, connected_now
-from rawproxy.net.pump import Pump, Taker, Then
+from rawproxy.net.pump import Pump, Taker
 from rawproxy.net.relay import Source
 from rawproxy.net.resolve import Resolver
 from rawproxy.net.upstream_http1 import RESPONSE_LIMITS, Http1Link
@@ -125,7 +125,7 @@ class _Home:
         """Take one that is fit for another request."""
         self._learn(link)
         link.rest()
-        link.idle_since = trio.current_time()
+        link.idle_since = self._upstreams.pump.now()
         self.idle.append(link)
         if len(self.idle) > IDLE_MOST:
             self.drop(self.idle.popleft())
@@ -178,7 +178,7 @@ class Upstreams:
     """
 
     def __init__(self, pump: Pump, resolver: Resolver | None = None) -> None:
-        self._pump = pump
+        self.pump = pump
         self._resolver = resolver or Resolver()
         self._places: dict[Upstream, Place] = {}
         self._homes: defaultdict[Place, _Home] = defaultdict(partial(_Home, self))
@@ -232,7 +232,7 @@ class Upstreams:
 
     def begin(self, attempt: Attempt, clocks: Clocks, now: float) -> Sent | None:
         """Write an attempt's request; None where no connection is at hand of which one would be called."""
-        if not self._pump.moves:
+        if not self.pump.moves:
             return None
         place = self._place(attempt.candidate.upstream)
         link = self._take(place, now) or self._connect_now(place)
@@ -240,10 +240,6 @@ class Upstreams:
             return None
         clocks.waiting(now)
         return link.begin(attempt.start, attempt.body)
-
-    def later(self, do: Then) -> bool:
-        """Put `do` off until all that is ready now was handled; False where nothing is put off."""
-        return self._pump.later(do)
 
     @staticmethod
     async def _ask(link: Http1Link | Http2Link, attempt: Attempt) -> Reply:
@@ -317,7 +313,7 @@ class Upstreams:
         if sock is None:
             return None
         self.open += 1
-        return Http1Link(Conn(sock, address, self._pump), self._homes[place])
+        return Http1Link(Conn(sock, address, self.pump), self._homes[place])
 
     async def _connected(self, place: Place) -> Conn:
         why: Exception | None = None
@@ -327,7 +323,7 @@ class Upstreams:
             with trio.move_on_after(patience):
                 try:
                     sock = await connected(family, (address, place.port))
-                    return Conn(sock, address, self._pump)
+                    return Conn(sock, address, self.pump)
                 except OSError as error:
                     why = error
         raise _unreachable(why) from why

@@ -210,7 +210,8 @@ class Http1Reply:
         self._link = link
         self._conn = link.conn
         self._reader = link.reader
-        self._early = b"".join([event.data for event in rest if isinstance(event, Body)])
+        first = rest[0] if rest else None
+        self._early = first.data if isinstance(first, Body) else b""  # a read gives one at most
         self.status = head.status
         self.fields: Fields = head.fields
         self.ended = False

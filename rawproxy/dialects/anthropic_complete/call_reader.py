@@ -40,7 +40,7 @@ class CallReader:
         self._body = body
         self._vault = vault
         self._given = given
-        self._names = {attribute: name for attribute, name in _FIELDS if body.has(name)}
+        self._names = body.named(_FIELDS)
 
     def read(self) -> Call:
         """Return the call. ClientError names what is wrong with it."""

@@ -67,7 +67,7 @@ class CallReader:
     def __init__(self, body: Fields, vault: Vault) -> None:
         self._body = body
         self._vault = vault
-        self._names = {attribute: name for attribute, name in _FIELDS if body.has(name)}
+        self._names = body.named(_FIELDS)
         self._turns = TurnReader(self._names, vault)
         self._keep = self._turns.keep
         self._extra = self._turns.extra

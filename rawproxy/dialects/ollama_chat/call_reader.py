@@ -64,7 +64,7 @@ class CallReader:
         self._body = body
         self._vault = vault
         self._given = given
-        self._names = {attribute: name for attribute, name in _FIELDS if body.has(name)}
+        self._names = body.named(_FIELDS)
         self._turns = TurnReader()
         self._keep = self._turns.keep
         self._extra = self._turns.extra

@@ -71,6 +71,7 @@ _ROLES: dict[str, Role] = {
     "system": "system", "developer": "developer", "user": "user", "assistant": "assistant",
     "tool": "user", "function": "user",
 }  # fmt: skip
+_TEXT_ALONE = {"type", "text"}
 _REASONING_TEXTS = ("reasoning_content", "reasoning")
 _BREAKPOINT_TTL = {"5m": "30m", "1h": "12h"}
 
@@ -437,10 +438,10 @@ class MessageWriter:
         """Return `content`: a string where one will do (`joiner` None: for one text only)."""
         items = [item for part in parts for item in self._part(part)]
         as_sent = self._own and any(part.path.endswith("]") for part in parts)
-        plain = all(item.keys() == {"type", "text"} for item in items)
-        if as_sent or not plain or (joiner is None and len(items) > 1):
+        texts = [str(item["text"]) for item in items if item.keys() == _TEXT_ALONE]
+        if as_sent or len(texts) < len(items) or (joiner is None and len(items) > 1):
             return items
-        return (joiner or "").join(str(item["text"]) for item in items)
+        return (joiner or "").join(texts)
 
     def _part(self, part: Part) -> list[Item]:
         match part:

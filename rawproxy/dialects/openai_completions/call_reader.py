@@ -62,7 +62,7 @@ class CallReader:
     def __init__(self, body: Fields, vault: Vault) -> None:
         self._body = body
         self._vault = vault
-        self._names = {attribute: name for attribute, name in _FIELDS if body.has(name)}
+        self._names = body.named(_FIELDS)
         self._extra: dict[str, bytes] = {}
 
     def read(self) -> Call:

@@ -63,7 +63,7 @@ class CallReader:
         self._body = body
         self._vault = vault
         self._given = given
-        self._names = {attribute: name for attribute, name in _FIELDS if body.has(name)}
+        self._names = body.named(_FIELDS)
         self._tools = ToolReader()
         self._items = ItemReader(self._names, vault, self._tools)
         self._extra = self._tools.extra
