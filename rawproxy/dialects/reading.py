@@ -51,7 +51,6 @@ _BLANK = re.compile(r"\s*")
 _OBJECT = msgspec.json.Decoder(dict[str, Raw])
 _TEXT = msgspec.json.Decoder(str | None)
 _NULL, _NOTHING = Raw(b"null"), Raw()
-_QUOTE, _BRACE = ord('"'), ord("{")
 
 # A whole number stays one: a seed may have more digits than a float.
 _NUMBER = cast("type[float]", int | float)
@@ -276,7 +275,7 @@ class Fields:
     def raw_object(self, name: str, what: str = "an object") -> Raw:
         """Take an object as it stands; an empty (false) Raw when it is absent or null."""
         raw = self.raw(name)
-        if raw and _first_byte(raw) != _BRACE:
+        if raw and not _begins(raw, b"{"):
             path = self.at(name)
             raise ClientError(f"{path}: expected {what}", param=path)
         return raw
@@ -294,7 +293,7 @@ class Fields:
     def is_text(self, name: str) -> bool:
         """Return whether the field is a string. It is not taken."""
         raw = self._members.get(name)
-        return raw is not None and _first_byte(raw) == _QUOTE
+        return raw is not None and _begins(raw, b'"')
 
     def rest(self) -> dict[str, bytes]:
         """Return what was not asked for: path -> raw JSON. Nulls say nothing and are left out."""
@@ -303,5 +302,7 @@ class Fields:
         return {self.at(name): bytes(raw) for name, raw in self._members.items() if raw != _NULL}
 
 
-def _first_byte(raw: Raw) -> int:
-    return memoryview(raw)[0]  # a field may hold megabytes: it is not copied to be looked at
+def _begins(raw: Raw, byte: bytes) -> bool:
+    return (
+        memoryview(raw)[:1] == byte
+    )  # a field may hold megabytes: it is not copied to be looked at

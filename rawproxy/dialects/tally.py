@@ -75,7 +75,7 @@ class Tally:
                 self.deltas += 1
                 self.bearing = True
             elif isinstance(event, Close):
-                pass
+                pass  # there are many, and they teach nothing
             elif isinstance(event, Start):
                 self.model = event.model or self.model
             elif isinstance(event, Open):

@@ -311,7 +311,7 @@ class Conn:
         """
         out: bytes | memoryview = data if self._tls is None else self._sealed(self._tls, data)
         if self.pending:
-            out = joined(self._pending, out) if out else self._pending
+            out = joined(self._pending, out)
         elif not out:
             return True
         try:
@@ -328,7 +328,7 @@ class Conn:
         """Let `data` wait for the next write, behind what waits already. OSError as `send_now`."""
         if self._tls is not None:
             data = self._sealed(self._tls, data)
-        self._pending = joined(self._pending, data) if self.pending else data
+        self._pending = joined(self._pending, data)
         self.pending = len(self._pending)
 
     @staticmethod

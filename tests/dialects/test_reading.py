@@ -141,6 +141,13 @@ def test_looking_takes_nothing() -> None:
     assert fields.text("text") is None
 
 
+def test_of_a_table_the_rows_are_named_that_are_there_and_not_null() -> None:
+    table = [("limit", "old"), ("limit", "new"), ("seed", "seed"), ("tier", "tier"), ("n", "n")]
+    assert of('{"new":1,"seed":null,"old":0,"other":2}').named(table) == {"limit": "new"}
+    assert of('{"old":false,"n":0}').named(table) == {"limit": "old", "n": "n"}
+    assert of("{}").named(table) == {}
+
+
 def test_paths_lead_from_the_body_to_the_field() -> None:
     body = Fields.of(b'{"a":{"b":[{},{"c":"x","d":[1, 2],"e":null}]},"f":1.50}')
     a = body.object("a")
