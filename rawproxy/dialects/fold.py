@@ -76,31 +76,31 @@ def fold(events: list[Event]) -> Reply:
     blocks: dict[int, Block] = {}
     pieces: dict[int, list[str]] = {}
     for event in events:
-        if isinstance(event, Delta):
+        if type(event) is Delta:
             pieces[event.block].append(event.text)
             if event.logprobs:
                 blocks[event.block].logprobs.append(bytes(event.logprobs))
-        elif isinstance(event, Start):
+        elif type(event) is Start:
             reply.start = event
-        elif isinstance(event, Open):
+        elif type(event) is Open:
             blocks[event.block] = opened = Block(event)
             pieces[event.block] = []
             reply.choice(event.choice).items.append(opened)
-        elif isinstance(event, Close):
+        elif type(event) is Close:
             blocks[event.block].closed = True
-        elif isinstance(event, Usage):
+        elif type(event) is Usage:
             reply.usage = event if reply.usage is None else reply.usage.merged(event)
-        elif isinstance(event, Stop):
+        elif type(event) is Stop:
             reply.choice(event.choice).stop = event
-        elif isinstance(event, End):
+        elif type(event) is End:
             reply.tier = event.tier
-        elif isinstance(event, Note):
+        elif type(event) is Note:
             blocks[event.block].notes.append(event)
-        elif isinstance(event, Sealed):
+        elif type(event) is Sealed:
             blocks[event.block].seal = event.seal
-        elif isinstance(event, Whole):
+        elif type(event) is Whole:
             reply.choice(event.choice).items.append(event)
-        elif isinstance(event, Fail):
+        elif type(event) is Fail:
             raise UpstreamNonsense("the reply failed before it was whole")
         else:
             assert_never(event)

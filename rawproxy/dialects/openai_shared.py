@@ -56,10 +56,8 @@ _NO_INPUT, _NO_OUTPUT = _InputDetails(), _OutputDetails()
 
 def read_usage(usage: TokenUsage) -> Usage:
     """Return the counts. Reasoning that the total shows to be extra is added to the output."""
-    given, made = usage.prompt_tokens_details, usage.completion_tokens_details
-    if given is None and made is None and usage.prompt_cache_hit_tokens is None:
-        return Usage(whole_count(usage.prompt_tokens), whole_count(usage.completion_tokens))
-    given, made = given or _NO_INPUT, made or _NO_OUTPUT
+    given = usage.prompt_tokens_details or _NO_INPUT
+    made = usage.completion_tokens_details or _NO_OUTPUT
     cached = given.cached_tokens
     reasoning = made.reasoning_tokens or 0
     output = usage.completion_tokens

@@ -116,13 +116,13 @@ def _usage(usage: Usage | None, tier: str | None) -> Item:
         ephemeral_5m_input_tokens=usage.cache_write_5m,
         ephemeral_1h_input_tokens=usage.cache_write_1h,
     )
-    details = {"thinking_tokens": usage.reasoning} if usage.reasoning is not None else None
+    details = said(thinking_tokens=usage.reasoning)
     return {"input_tokens": max(0, (usage.input or 0) - cached)} | said(
         cache_creation_input_tokens=usage.cache_write,
         cache_read_input_tokens=usage.cache_read,
         cache_creation=lasting or None,
         output_tokens=usage.output or 0,
-        output_tokens_details=details,
+        output_tokens_details=details or None,
         server_tool_use=usage.server_tools or None,
         service_tier=_TIERS.get(tier or ""),
     )
