@@ -25,6 +25,7 @@ __all__ = [
     "MOST_CHOICES",
     "MOST_COUNT",
     "Fields",
+    "begins",
     "choice_number",
     "decode",
     "decode_fitting",
@@ -161,6 +162,11 @@ def _is_utf8(data: bytes | Raw) -> bool:
     return True
 
 
+def begins(raw: Raw, byte: bytes) -> bool:
+    """Return whether JSON begins with `byte`: of a field that may hold megabytes no copy is made."""
+    return memoryview(raw)[:1] == byte
+
+
 class Fields:
     """One JSON object being read. A field that was asked for is taken out; null reads as absent.
 
@@ -204,9 +210,12 @@ class Fields:
         return raw is not None and raw != _NULL
 
     def named(self, table: Iterable[tuple[str, str]]) -> dict[str, str]:
-        """Return the rows of `table` whose second name is that of a field that is there and not null."""
+        """Return attribute -> path for the rows (attribute, field) of which the field is there and not null.
+
+        Where an attribute has several, the last row counts.
+        """
         there = {name for name, raw in self._members.items() if raw != _NULL}
-        return {attribute: name for attribute, name in table if name in there}
+        return {attribute: self.at(name) for attribute, name in table if name in there}
 
     def raw(self, name: str) -> Raw:
         """Take a field as it stands; an empty (false) Raw when it is absent or null."""
@@ -275,7 +284,7 @@ class Fields:
     def raw_object(self, name: str, what: str = "an object") -> Raw:
         """Take an object as it stands; an empty (false) Raw when it is absent or null."""
         raw = self.raw(name)
-        if raw and not _begins(raw, b"{"):
+        if raw and not begins(raw, b"{"):
             path = self.at(name)
             raise ClientError(f"{path}: expected {what}", param=path)
         return raw
@@ -293,16 +302,10 @@ class Fields:
     def is_text(self, name: str) -> bool:
         """Return whether the field is a string. It is not taken."""
         raw = self._members.get(name)
-        return raw is not None and _begins(raw, b'"')
+        return raw is not None and begins(raw, b'"')
 
     def rest(self) -> dict[str, bytes]:
         """Return what was not asked for: path -> raw JSON. Nulls say nothing and are left out."""
         if not self._members:
             return {}
         return {self.at(name): bytes(raw) for name, raw in self._members.items() if raw != _NULL}
-
-
-def _begins(raw: Raw, byte: bytes) -> bool:
-    return (
-        memoryview(raw)[:1] == byte
-    )  # a field may hold megabytes: it is not copied to be looked at

@@ -141,10 +141,14 @@ def test_looking_takes_nothing() -> None:
     assert fields.text("text") is None
 
 
-def test_of_a_table_the_rows_are_named_that_are_there_and_not_null() -> None:
+def test_of_a_table_the_fields_are_named_that_are_there_and_not_null() -> None:
     table = [("limit", "old"), ("limit", "new"), ("seed", "seed"), ("tier", "tier"), ("n", "n")]
-    assert of('{"new":1,"seed":null,"old":0,"other":2}').named(table) == {"limit": "new"}
-    assert of('{"old":false,"n":0}').named(table) == {"limit": "old", "n": "n"}
+    body = Fields.of(b'{"new":1,"seed":null,"old":0,"other":2}')
+    assert body.named(table) == {"limit": "new"}
+    assert of('{"old":false,"n":0}').named(table) == {
+        "limit": "messages[0].old",
+        "n": "messages[0].n",
+    }
     assert of("{}").named(table) == {}
 
 

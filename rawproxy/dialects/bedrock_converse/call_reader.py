@@ -46,6 +46,11 @@ SHOWS: dict[str, Literal["none", "summary"]] = {"omitted": "none", "summarized":
 _EFFORTS: dict[str, Effort] = {
     "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max",
 }  # fmt: skip
+_INFERENCE = (
+    # attribute of the call, member of `inferenceConfig`
+    ("limit", "maxTokens"), ("temperature", "temperature"), ("top_p", "topP"),
+    ("stop", "stopSequences"),
+)  # fmt: skip
 _PROMPT = ":prompt/"
 """What the name of a stored prompt holds: such a call may come without messages."""
 
@@ -109,12 +114,7 @@ class CallReader:
         config = self._body.object("inferenceConfig")
         if config is None:
             return
-        for attribute, name in (
-            ("limit", "maxTokens"), ("temperature", "temperature"), ("top_p", "topP"),
-            ("stop", "stopSequences"),
-        ):  # fmt: skip
-            if config.has(name):
-                self._names[attribute] = config.at(name)
+        self._names |= config.named(_INFERENCE)
         call.limit = config.whole("maxTokens")
         call.sampling = Sampling(config.number("temperature"), config.number("topP"))
         call.stop = tuple(config.texts("stopSequences") or ())

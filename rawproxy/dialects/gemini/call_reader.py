@@ -73,7 +73,7 @@ class CallReader:
         self._body = body
         self._vault = vault
         self._given = given
-        self._names = {attribute: body.at(name) for attribute, name in _BODY if body.has(name)}
+        self._names = body.named(_BODY)
         self._turns = TurnReader(vault)
         self._keep = self._turns.keep
         self._extra = self._turns.extra
@@ -103,9 +103,7 @@ class CallReader:
         return call
 
     def _options(self, call: Call, config: Object) -> None:
-        self._names |= {
-            attribute: config.at(name) for attribute, name in OPTIONS if config.has(name)
-        }
+        self._names |= config.named(OPTIONS)
         call.sampling = Sampling(
             config.number("temperature"), config.number("topP"), config.whole("topK"), None,
             config.whole("seed"), config.number("frequencyPenalty"),

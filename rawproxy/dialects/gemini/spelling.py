@@ -9,7 +9,7 @@ import re
 from msgspec import Raw
 
 from rawproxy.dialects.making import Item, said
-from rawproxy.dialects.reading import Fields
+from rawproxy.dialects.reading import Fields, begins
 from rawproxy.errors import ClientError
 
 __all__ = ["GEMINI", "Item", "Object", "camel", "missing", "said"]
@@ -61,14 +61,14 @@ class Object(Fields):
     def raws(self, name: str) -> list[tuple[str, Raw]]:
         """Take a list; return each element with its path. One alone stands for a list of one."""
         path = self.at(name)
-        if bytes(memoryview(self._members.get(name, Raw()))[:1]) == b"{":
+        if begins(self._members.get(name, Raw()), b"{"):
             return [(path, self.raw(name))]
         found = self.take(name, list[Raw], "a list of objects")
         return [(f"{path}[{at}]", item) for at, item in enumerate(found or ())]
 
     def several(self, name: str) -> list["Object"]:
         """Take a list of objects, to be read further; [] when absent."""
-        if bytes(memoryview(self._members.get(name, Raw()))[:1]) == b"[":
+        if begins(self._members.get(name, Raw()), b"["):
             return self.objects(name)
         return [Object.of(raw, path) for path, raw in self.raws(name)]
 

@@ -116,9 +116,7 @@ class CallReader:
         options = self._body.object("options")
         if options is None:
             return
-        self._names |= {
-            attribute: f"options.{name}" for attribute, name in OPTIONS if options.has(name)
-        }
+        self._names |= options.named(OPTIONS)
         most = options.whole("num_predict")
         call.limit = most if most and most > 0 else None  # -1: as many as it likes
         call.sampling = Sampling(

@@ -351,40 +351,33 @@ class _CallWriter:
         """Yield the simple fields: attribute, field, value, whether it is taken, why not."""
         call, takes, own = self._call, self._target.takes, self._own
         openai = not self._compatible
-        # Each look costs, and most calls say next to nothing of these.
-        if (drawn := call.sampling) != _DRAWN_ANYHOW:
-            yield from self._drawn(drawn)
-        if call.stop:
-            told = call.stop if own else call.stop[: LONGEST_STOP * takes.stop]
-            yield "stop", "stop", list(told) or None, True, _NOTHING
+        if (drawn := call.sampling) != _DRAWN_ANYHOW:  # most calls say nothing of a whole group
+            for name in ("temperature", "top_p", "frequency_penalty", "presence_penalty"):
+                yield name, name, getattr(drawn, name), takes.sampling, "not this model"
+            bias = drawn.logit_bias or None
+            yield "logit_bias", "logit_bias", bias, takes.sampling, "not this model"
+            yield "seed", "seed", drawn.seed, True, _NOTHING
+            yield "top_k", "top_k", drawn.top_k, not openai, _NOTHING
+            yield "min_p", "min_p", drawn.min_p, not openai, _NOTHING
+        told = call.stop if own else call.stop[: LONGEST_STOP * takes.stop]
+        yield "stop", "stop", list(told) or None, True, _NOTHING
         yield "verbosity", "verbosity", call.verbosity, takes.developer, "not this model"
-        if call.n > 1:
-            yield "n", "n", call.n, True, _NOTHING
-        if call.logprobs or call.top_logprobs is not None:
-            yield "logprobs", "logprobs", call.logprobs or None, True, _NOTHING
-            yield "top_logprobs", "top_logprobs", call.top_logprobs, True, _NOTHING
+        yield "n", "n", call.n if call.n > 1 else None, True, _NOTHING
+        yield "logprobs", "logprobs", call.logprobs or None, True, _NOTHING
+        yield "top_logprobs", "top_logprobs", call.top_logprobs, True, _NOTHING
         if (cache := call.cache) != _CACHED_ANYHOW:
             yield "cache.key", "prompt_cache_key", cache.key, openai, _NOTHING
             yield "cache.retention", "prompt_cache_retention", cache.retention, False, _NOTHING
             # OpenAI caches without being asked; of other servers nobody knows.
             yield "cache.automatic", "", None if openai else cache.automatic, False, _NOTHING
-        if (whose := call.identity) != _NOBODY:
-            user = whose.user
+        if (identity := call.identity) != _NOBODY:
+            user = identity.user
             short = user if own or user is None else short_user(user, LONGEST_USER)
             yield "identity.user", "user", short, True, _NOTHING
-            yield "identity.safety", "safety_identifier", whose.safety, openai, _NOTHING
-            yield "identity.metadata", "metadata", whose.metadata or None, False, _NOTHING
+            yield "identity.safety", "safety_identifier", identity.safety, openai, _NOTHING
+            yield "identity.metadata", "metadata", identity.metadata or None, False, _NOTHING
         tier = call.tier if own else _TIERS.get(call.tier or "", call.tier)
         yield "tier", "service_tier", tier, openai, _NOTHING
-
-    def _drawn(self, drawn: Sampling) -> Iterator[tuple[str, str, object, bool, Why]]:
-        sampling, openai = self._target.takes.sampling, not self._compatible
-        for name in ("temperature", "top_p", "frequency_penalty", "presence_penalty"):
-            yield name, name, getattr(drawn, name), sampling, "not this model"
-        yield "logit_bias", "logit_bias", drawn.logit_bias or None, sampling, "not this model"
-        yield "seed", "seed", drawn.seed, True, _NOTHING
-        yield "top_k", "top_k", drawn.top_k, not openai, _NOTHING
-        yield "min_p", "min_p", drawn.min_p, not openai, _NOTHING
 
     def _name(self, attribute: str) -> str:
         return self._call.names.get(attribute, attribute)
