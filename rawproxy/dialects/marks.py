@@ -32,19 +32,17 @@ class Marks:
 
     def search(self, frame: bytes, /) -> re.Match[bytes] | None:
         """Return where the frame is marked; None where it is not."""
-        found = self._members.search(frame)
-        return self._lines.search(frame) if found is None and not self._is_object(frame) else found
+        if self.passes(frame):
+            return None
+        return self._members.search(frame) or self._lines.search(frame)
 
     def passes(self, data: bytes) -> bool:
         """Return whether `data` is one whole frame, and not marked; False where that takes a longer look."""
-        # A CR ends a line as well: it might be two frames.
-        return self._is_object(data) and data.find(b"\r") < 0 and self._members.search(data) is None
-
-    def _is_object(self, frame: bytes) -> bool:
-        """Return whether none of `lines` can be in it: it begins as expected, and the rest is one line."""
         quiet = self._quiet
         return (
-            frame.startswith(quiet)
-            and frame.endswith(_ONE_OBJECT_ENDS)
-            and frame.find(b"\n", len(quiet)) == len(frame) - 2
+            data.startswith(quiet)
+            and data.endswith(_ONE_OBJECT_ENDS)
+            and data.find(b"\n", len(quiet)) == len(data) - 2
+            and data.find(b"\r") < 0  # it ends a line as well: it might be two frames
+            and self._members.search(data) is None
         )

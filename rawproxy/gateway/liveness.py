@@ -80,8 +80,8 @@ class Clocks:
     """
 
     __slots__ = (
-        "_attempt_clock", "_attempt_since", "_blocked_since", "_started", "_timing",
-        "_write_seconds", "downstream_at", "streams",
+        "_attempt_clock", "_attempt_since", "_started", "_timing", "_write_seconds",
+        "blocked_since", "downstream_at", "heard_at", "streams",
     )  # fmt: skip
 
     def __init__(self, timing: Timing, write_seconds: float, now: float) -> None:
@@ -90,8 +90,12 @@ class Clocks:
         self._started = now
         self._attempt_clock: Due | None = None
         self._attempt_since = now
-        self._blocked_since: float | None = None
+        self.heard_at = now
+        """When bytes of the reply came last; `heard` has told of the first of them."""
+        self.blocked_since: float | None = None
+        """When bytes began to wait for the client, or it took some of them; None where none wait."""
         self.downstream_at = now
+        """When the client took bytes last."""
         self.streams = False
         """Whether the client has asked for a stream: only there a keepalive has a form."""
 
@@ -104,10 +108,10 @@ class Clocks:
         self._attempt_clock, self._attempt_since = _FIRST_EVENT, now
 
     def heard(self, now: float) -> None:
-        """Bytes of the reply came."""
+        """Bytes of the reply came. For each event a call would be dear: from then on set `heard_at`."""
+        self.heard_at = now
         if self._attempt_clock is not _TAIL:
             self._attempt_clock = _SILENCE
-            self._attempt_since = now
 
     def whole(self, now: float) -> None:
         """Every Stop was seen: the rest has TAIL_SECONDS."""
@@ -124,28 +128,23 @@ class Clocks:
 
     def progressed(self, now: float, *, left: bool) -> None:
         """The client took some bytes at `now` (or none yet, the first time); `left`: more wait."""
-        self._blocked_since = now if left else None
+        self.blocked_since = now if left else None
         self.downstream_at = now
-
-    @property
-    def blocked(self) -> bool:
-        """Whether bytes wait for the client: backpressure, not silence."""
-        return self._blocked_since is not None
 
     def due(self, now: float) -> Due | None:
         """Return what is due at `now`, the most final first; None when nothing is."""
-        if self._blocked_since is not None and self._passed(
-            self._blocked_since, self._write_seconds, now
+        if self.blocked_since is not None and self._passed(
+            self.blocked_since, self._write_seconds, now
         ):
             return Due.WRITE
         if self._passed(self._started, self._timing.total_seconds, now):
             return Due.TOTAL
-        if self._blocked_since is not None:
+        if self.blocked_since is not None:
             return None  # backpressure: neither the upstream's silence nor ours
-        if self._attempt_clock is not None and self._passed(
-            self._attempt_since, self._limit(self._attempt_clock), now
-        ):
-            return self._attempt_clock
+        clock = self._attempt_clock
+        since = self.heard_at if clock is _SILENCE else self._attempt_since
+        if clock is not None and self._passed(since, self._limit(clock), now):
+            return clock
         if self.streams and self._passed(self.downstream_at, self._timing.keepalive_seconds, now):
             return Due.KEEPALIVE
         return None

@@ -292,8 +292,8 @@ class Conn:
             finally:
                 # Not waited for: another task may be writing. What the kernel does not take now goes
                 # with the next write, and TLS bounds what a peer can ask for.
-                if answer := tls.take():
-                    self._left(joined(self._pending, answer))
+                if tls.outgoing.pending:
+                    self._left(joined(self._pending, tls.take()))
                     self.send_now(b"")
         except WireError as error:
             raise ConnectionAbortedError(errno.ECONNABORTED, str(error)) from error
@@ -335,7 +335,7 @@ class Conn:
     def _sealed(tls: Tls, data: bytes) -> bytes:
         """Return what TLS makes of what is written."""
         try:
-            return tls.send([data])
+            return tls.send(data)
         except WireError as error:
             raise ConnectionAbortedError(errno.ECONNABORTED, str(error)) from error
 

@@ -278,7 +278,10 @@ class Pump:
             if thens:
                 _do_all(thens, now)
         finally:
-            self._apart()
+            if self._later:
+                self._apart()
+            else:
+                self._together -= 1
         return now, len(ready)
 
     def _unregister(self, fd: int) -> None:

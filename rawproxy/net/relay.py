@@ -3,7 +3,7 @@
 Layer: net. No queue and no second task on the path: backpressure is "the next read waits for the last
 write", so a slow client slows its upstream instead of filling memory. Where a source can be read by
 the pump, its exchange's task sleeps, or there is none, and only what has to wait wakes it; else the task
-reads itself. Both do the same with each read: through the pipe, and `Flow._advance`.
+reads itself. Both do the same with each read: through the pipe, and `Flow._on_all_read`.
 """
 
 from collections.abc import Callable
@@ -128,7 +128,7 @@ class Flow:
         """Carry in the task itself until the reply is over, or the sink full: True then."""
         self.blocked = False
         while data := await self._source.receive():
-            if not self._advance(self._pipe.feed(data), trio.current_time()):
+            if not self._go(data):
                 break
         return self.blocked
 
@@ -149,9 +149,7 @@ class Flow:
         """
         self.blocked = False
         data = self._source.held()
-        carries = data is None or (
-            bool(data) and self._advance(self._pipe.feed(data), trio.current_time())
-        )
+        carries = data is None or (bool(data) and self._go(data))
         if carries:
             self._over = over
             self._source.take(self._on_ready)
@@ -164,6 +162,16 @@ class Flow:
         self._over = None
         parts, self._parts = self._parts, _NOTHING
         return parts
+
+    def _go(self, data: bytes) -> bool:
+        """Do with one read what `pumped` does; return whether the next one may be read. Raises as the parts do."""
+        ends: list[outcome.Outcome[None]] = []
+        self._parts, self._over = self._pipe.feed(data), ends.append
+        self._on_all_read(trio.current_time())
+        self._over = None
+        for end in ends:
+            end.unwrap()
+        return not ends
 
     def _on_ready(self) -> Then | None:
         try:
@@ -183,23 +191,19 @@ class Flow:
         if self._over is None:  # it was stopped by one who was ready at the same time
             return
         parts, self._parts = self._parts, _NOTHING
+        self._clocks.heard_at = now
+        sink, source, pipe = self._sink, self._source, self._pipe
         try:
-            if self._advance(parts, now):
-                return
-            result: outcome.Outcome[None] = outcome.Value(None)
+            if parts and not sink.push(sink.framed(parts), now):
+                self.blocked = True
+            else:
+                source.used()
+                if not (source.ended or pipe.tally.whole or pipe.broken) or self.goes_on(now):
+                    return
         except Exception as error:
-            result = outcome.Error(error)
-        self._end(result)
-
-    def _advance(self, parts: list[bytes], now: float) -> bool:
-        """Take what the pipe made of one read to the kernel; return whether the next may be read."""
-        self._clocks.heard(now)
-        sink = self._sink
-        if parts and not sink.push(sink.framed(parts), now):
-            self.blocked = True
-            return False
-        self._source.used()
-        return self.goes_on(now)
+            self._end(outcome.Error(error))
+        else:
+            self._end(outcome.Value(None))
 
     def _end(self, result: outcome.Outcome[None]) -> None:
         over, self._over = self._over, None

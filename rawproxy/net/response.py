@@ -250,10 +250,13 @@ class Response(ABC):
             done = out.send_now(data)
         except OSError as error:
             raise ClientGone from error
-        assert self.clocks is not None
+        clocks = self.clocks
+        assert clocks is not None
+        if done and clocks.blocked_since is None:  # nearly always: a call would be dear
+            clocks.downstream_at = now
         # Bytes that only join others that wait are no progress of the client's.
-        if not waited or out.pending < waited + len(data):
-            self.clocks.progressed(now, left=not done)
+        elif not waited or out.pending < waited + len(data):
+            clocks.progressed(now, left=not done)
         return done
 
     async def _send_unclocked(self, data: bytes) -> None:

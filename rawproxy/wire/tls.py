@@ -5,7 +5,7 @@ Layer: wire. Knows the `ssl` module's memory BIOs. Knows no socket: what `start`
 Spec:  https://www.rfc-editor.org/rfc/rfc8446 and https://docs.python.org/3.11/library/ssl.html#memory-bio-support
 
     start() -> send it, then for each read:  feed(data) -> plaintext;  take() -> send it
-    once handshaken:                         send(parts) -> send it
+    once handshaken:                         send(data) -> send it
     at the end of the transport:             eof(), which raises unless the peer had said goodbye
 """
 
@@ -13,7 +13,7 @@ import contextlib
 import glob
 import re
 import ssl
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import certifi
@@ -75,10 +75,11 @@ class Tls:
         session: Session | None = None,
     ) -> None:  # fmt: skip
         self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
+        self.outgoing = ssl.MemoryBIO()
+        """What `take` gives: `pending` bytes."""
         ticket = session.ticket if session is not None and session.context is context else None
         self._tls = context.wrap_bio(
-            self._incoming, self._outgoing, server_side, server_name, ticket
+            self._incoming, self.outgoing, server_side, server_name, ticket
         )
         self.handshaken = False
         self.ended = False
@@ -102,7 +103,7 @@ class Tls:
     def start(self) -> bytes:
         """Return the ciphertext to send first; `b""` for a server."""
         self._shake_hands()
-        return self._outgoing.read()
+        return self.outgoing.read()
 
     def feed(self, data: bytes) -> bytes:
         """Return the plaintext that became readable with `data`; during the handshake, `b""`.
@@ -114,8 +115,8 @@ class Tls:
             WireError: anything else that breaks TLS; the message names the reason. What could be
                 read before it is returned first; the next call then raises.
         """
-        self._raise_fault()
-        if self.ended:
+        if self._fault is not None or self.ended:
+            self._raise_fault()
             return b""
         self._incoming.write(data)
         if not self.handshaken:
@@ -139,18 +140,15 @@ class Tls:
         if not self.ended:
             raise WireError("TLS: truncated, the connection ended without close_notify")
 
-    def send(self, parts: Iterable[bytes]) -> bytes:
-        """Return the ciphertext for `parts`, and whatever had to be sent before it.
-
-        Only after the handshake; small parts share a record.
-        """
+    def send(self, data: bytes) -> bytes:
+        """Return the ciphertext for `data`, and whatever had to be sent before it. Only after the handshake."""
         assert self.handshaken
-        if data := b"".join(parts):
+        if data:
             try:
                 self._tls.write(data)  # to memory, so all of it or an error
             except ssl.SSLError as error:
                 raise _as_wire_error(error) from error
-        return self._outgoing.read()
+        return self.outgoing.read()
 
     def take(self) -> bytes:
         """Return the ciphertext that has to be sent now; after each `feed`, also one that raised.
@@ -158,7 +156,7 @@ class Tls:
         Raises:
             WireError: the peer has made us answer more than ANSWER_BYTES since the handshake.
         """
-        data = self._outgoing.read()
+        data = self.outgoing.read()
         if self.handshaken and data:
             self.may_answer -= len(data)
             if self.may_answer < 0:
@@ -170,7 +168,7 @@ class Tls:
         # It wants to read the peer's close_notify, too; or there is no TLS to end (any more).
         with contextlib.suppress(ssl.SSLError):
             self._tls.unwrap()
-        return self._outgoing.read()
+        return self.outgoing.read()
 
     def _raise_fault(self) -> None:
         if self._fault is not None:
@@ -186,14 +184,13 @@ class Tls:
         self.handshaken = True
 
     def _read(self) -> bytes:
-        parts = []
+        parts: list[bytes] = []
         try:
             while part := self._tls.read(READ_BYTES):
-                parts.append(part)
                 if not self._incoming.pending:  # one more try would cost an exception: 2 us
-                    break
-            else:
-                self.ended = True
+                    return b"".join((*parts, part)) if parts else part
+                parts.append(part)
+            self.ended = True
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:  # instead of b"" when we have said goodbye, too

@@ -77,11 +77,11 @@ def test_a_client_that_does_not_read_is_no_silence() -> None:
     made = clocks(streams=True)
     made.heard(0.0)
     made.progressed(0.0, left=True)
-    assert made.blocked
+    assert made.blocked_since == 0.0
     assert made.due(15.0) is None  # neither a keepalive nor the upstream's silence
     assert made.due(WRITE) is Due.WRITE
     made.progressed(WRITE, left=False)
-    assert not made.blocked
+    assert made.blocked_since is None
 
 
 def test_progress_starts_the_write_clock_anew() -> None:

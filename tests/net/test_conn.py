@@ -216,10 +216,10 @@ async def test_no_goodbye_in_the_middle_of_a_record() -> None:
 async def test_reads_under_tls() -> None:
     conn, peer, theirs = await secured()
     with theirs:
-        theirs.send(peer.send([b"one"]))
+        theirs.send(peer.send(b"one"))
         assert await conn.receive() == b"one"
         conn.unread(b"zero")
-        theirs.send(peer.send([b"two"]))
+        theirs.send(peer.send(b"two"))
         assert await conn.receive() == b"zero"
         assert await conn.receive() == b"two"
         theirs.send(peer.close())

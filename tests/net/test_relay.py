@@ -113,6 +113,7 @@ moves = False
 async def run(source: Reads, pipe: Upper) -> tuple[list[bytes], Clocks]:
     source.pumped = moves
     sink, clocks = Writes(), Clocks(Timing(), 30.0, trio.current_time())
+    clocks.heard(trio.current_time())  # the head
     await relay(source, pipe, sink, clocks)  # type: ignore[arg-type]
     return sink.got, clocks
 

@@ -83,11 +83,11 @@ async def test_what_is_held_is_handed_over_at_once(over: int) -> None:
     response, pipe = plain(room=48 + over)
     response.clocks = clocks = Clocks(Timing(), 7, 0.0)
     response.hold_answer(200, [], b"x" * 15, 1.0)
-    assert (len(pipe.waits), pipe.taken, clocks.blocked) == (48, b"", True)
+    assert (len(pipe.waits), pipe.taken, clocks.blocked_since) == (48, b"", 1.0)
     assert clocks.due(7.9) is None
     assert clocks.due(8.0) is Due.WRITE
     assert response.hand_over(2.0) == (over >= 0) == response.flushed
-    assert clocks.blocked == (over < 0)
+    assert (clocks.blocked_since is None) == (over >= 0)
     assert (
         pipe.taken[: 48 + over] == b"200 [(b'content-length', b'15')]|".ljust(48, b"x")[: 48 + over]
     )
