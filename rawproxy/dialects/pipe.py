@@ -137,8 +137,8 @@ class PassPipe:
         tally = self.tally
         if tally.bearing and self._smooth is not None:
             marks, splitter = self._smooth
-            if marks.passes(data) and splitter.take(data):  # mostly a read holds one frame
-                tally.deltas += 1
+            if (passed := marks.passes(data)) and splitter.take(data):
+                tally.deltas += passed
                 return [data]
         try:
             frames = self._splitter.feed(data)

@@ -109,13 +109,13 @@ class Splitter:
             raise FrameTooLong(f"a frame has passed {self._max_frame} bytes")
         return frames
 
-    def take(self, frame: bytes) -> bool:
-        """Learn that a read was one whole frame; False where it has to be fed: it goes on with another one.
+    def take(self, frames: bytes) -> bool:
+        """Learn that a read was whole frames; False where it has to be fed: it goes on with one, or is long.
 
         Args:
-            frame: bytes that no blank line is in but the one at the end, which is two LFs; nor a CR.
+            frames: each ends with two LFs; there is no CR.
         """
-        if self._held or self.mid_frame or self._at_start or len(frame) - 2 >= self._max_frame:
+        if self._held or self.mid_frame or self._at_start or len(frames) - 2 >= self._max_frame:
             return False
         self._last = b"\n"
         return True

@@ -49,19 +49,43 @@ def test_nothing_but_a_terminator_inside_of_one_object_is_passed_over(frame: byt
         assert (found is None) == (whole is None)
 
 
-@given(st.lists(st.sampled_from([*PIECES, b"\r"]), max_size=8).map(b"".join))
-def test_what_passes_is_one_frame_that_is_not_marked(data: bytes) -> None:
-    data = b"data: {" + data + b"}\n\n"
-    if MARKS.passes(data):
-        assert MARKS.search(data) is None
-        assert [frame.raw for frame in Splitter().feed(data)] == [data]
+SEAMS = [b"}\n\ndata: {", b"}\n\nevent: delta\ndata: {", b"}\n\n", b"\n\n", b"\n", b"\r"]
+
+
+@pytest.mark.parametrize("quiet", [b"data: {", b"event: delta\ndata: {"])
+@given(st.lists(st.sampled_from([*PIECES, *SEAMS]), max_size=8).map(b"".join))
+def test_what_passes_is_whole_frames_none_of_which_is_marked(quiet: bytes, data: bytes) -> None:
+    marks = Marks(MEMBERS, LINES, quiet)
+    data = quiet + data + b"}\n\n"
+    frames = [frame.raw for frame in Splitter().feed(data)]
+    if passed := marks.passes(data):
+        assert len(frames) == passed
+        assert b"".join(frames) == data
+        assert not any(marks.search(frame) for frame in frames)
     else:
-        assert b"\n" in data[:-2] or b"\r" in data or MARKS.search(data) is not None
+        assert any(
+            not frame.startswith(quiet)
+            or not frame.endswith(b"}\n\n")
+            or b"\n" in frame[len(quiet) : -2]
+            or b"\r" in frame
+            or marks.search(frame)
+            for frame in frames
+        )
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 50])
+def test_a_read_of_many_frames_may_pass(frames: int) -> None:
+    data = b'data: {"text":" word","usage":null}\n\n' * frames
+    assert MARKS.passes(data) == frames
+    assert not MARKS.passes(data + data.replace(b"null", b"{}"))
+    assert not MARKS.passes(data + b": still here\n\n" + data)
+    assert not MARKS.passes(data[:-1])
 
 
 def test_a_frame_with_its_name_in_front_may_pass() -> None:
     named = Marks(MEMBERS, LINES, b"event: delta\ndata: {")
     assert named.passes(b'event: delta\ndata: {"text":" word"}\n\n')
     assert not named.passes(b'event: other\ndata: {"text":" word"}\n\n')
-    assert not named.passes(b'event: delta\ndata: {"text":" word"}\n\nevent: delta\ndata: {}\n\n')
+    assert named.passes(b'event: delta\ndata: {"text":" word"}\n\nevent: delta\ndata: {}\n\n') == 2
+    assert not named.passes(b'event: delta\ndata: {"text":" word"}\n\nevent: other\ndata: {}\n\n')
     assert not named.passes(b'event: delta\ndata: {"text":" word"}\n')
