@@ -278,10 +278,7 @@ class Pump:
             if thens:
                 _do_all(thens, now)
         finally:
-            if self._later:
-                self._apart()
-            else:
-                self._together -= 1
+            self._apart()
         return now, len(ready)
 
     def _unregister(self, fd: int) -> None:

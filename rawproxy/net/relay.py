@@ -192,13 +192,13 @@ class Flow:
             return
         parts, self._parts = self._parts, _NOTHING
         self._clocks.heard_at = now
-        sink, source, pipe = self._sink, self._source, self._pipe
+        sink = self._sink
         try:
             if parts and not sink.push(sink.framed(parts), now):
                 self.blocked = True
             else:
-                source.used()
-                if not (source.ended or pipe.tally.whole or pipe.broken) or self.goes_on(now):
+                self._source.used()
+                if self.goes_on(now):
                     return
         except Exception as error:
             self._end(outcome.Error(error))
