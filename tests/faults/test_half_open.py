@@ -11,7 +11,7 @@ from rawproxy.net.conn import (
     KEEPALIVE_INTERVAL,
     UNSENT_BYTES,
 )
-from tests.faults.story import tell
+from tests.faults.story import Scene, tell
 from tests.faults.streaming import FOUND, SO_ATTACH_FILTER, deaf
 from tests.faults.table import ROWS
 from tests.net.fakes import ask, plays, whole
@@ -38,7 +38,16 @@ async def test_every_scene_at_the_same_time() -> None:
     """About 40 seconds: all of them wait for the kernel together."""
     async with trio.open_nursery() as nursery:
         for scene in SCENES:
-            nursery.start_soon(tell, scene)
+            nursery.start_soon(named, scene)
+
+
+async def named(scene: Scene) -> None:
+    """Tell it; a failure says which one it was."""
+    try:
+        await tell(scene)
+    except Exception as error:
+        error.add_note(f"in the scene {scene}")
+        raise
 
 
 async def test_upstream_sockets_are_tuned() -> None:
