@@ -4,12 +4,12 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from rawproxy.errors import HttpError
 from rawproxy.gateway.limits import Limits
 from rawproxy.gateway.room import Room
-from rawproxy.net.body import collect
+from rawproxy.net.body import LATE_SECONDS, collect
 from tests.net.fakes import Client, Got, Seen, whole
 from tests.net.fakes_http2 import Http2Client
 from tests.net.world import CHAT, MESSAGES, PATH, call, message_of, reply_body, world
@@ -75,6 +75,37 @@ async def test_bodies_bytes(size: int) -> None:
         assert (error.value.status, error.value.retry_after) == (503, 1.0)
 
 
+@pytest.mark.parametrize(
+    ("late", "times", "cut"),
+    [
+        (LATE_SECONDS - 0.1, 1, True),
+        (LATE_SECONDS + 0.1, 1, False),
+        (LATE_SECONDS + 0.1, 2, True),
+    ],
+)
+async def test_one_wait_that_ends_late_is_our_own_fault(
+    late: float, times: int, *, cut: bool, autojump_clock: MockClock
+) -> None:
+    """We stood still; where every wait ends late, somebody has to be cut all the same."""
+    left = times
+
+    async def receive(until: float) -> bytes:
+        nonlocal left
+        if left == 0:
+            return b""
+        left -= 1
+        await trio.sleep_until(until)
+        autojump_clock.jump(late)
+        raise trio.TooSlowError
+
+    with Room(LIMITS.bodies_bytes).share() as share:
+        if cut:
+            with pytest.raises(HttpError, match="nothing of the request body came for 10 s"):
+                await collect(receive, LIMITS, share)
+        else:
+            assert await collect(receive, LIMITS, share) == b""
+
+
 # -- over a connection
 
 versions = pytest.mark.parametrize("version", [Client, Http2Client])
@@ -98,11 +129,11 @@ class Slow:
         else:
             self._number = await self._link.begin("POST", target, {"content-length": length})
 
-    async def send(self, data: bytes) -> None:
+    async def send(self, data: bytes, *, ends: bool = False) -> None:
         if isinstance(self._link, Client):
             await self._link.stream.send_all(data)
         else:
-            await self._link.send_body(self._number, data, ends=False)
+            await self._link.send_body(self._number, data, ends=ends)
 
     async def response(self) -> Got:
         if isinstance(self._link, Client):
@@ -131,6 +162,24 @@ async def test_a_gap_is_cut(version: Version, autojump_clock: MockClock) -> None
         before = trio.current_time()
         assert (await slow.response()).status == 408
         assert 7 <= trio.current_time() - before < 8
+        await link.aclose()
+
+
+@versions
+async def test_what_came_while_we_stood_still_came_in_time(
+    version: Version, autojump_clock: MockClock
+) -> None:
+    """As after the sleep of a machine. Neither limit strikes: not the gap's, nor the rate's."""
+    body = call(CHAT)
+    async with world(good) as here:
+        link = await version.connect(here.url)
+        slow = Slow(link, CHAT, len(body))
+        await slow.begin()
+        await slow.send(body[:10])
+        await wait_all_tasks_blocked()
+        autojump_clock.jump(100)
+        await slow.send(body[10:], ends=True)
+        assert (await slow.response()).status == 200
         await link.aclose()
 
 
