@@ -580,6 +580,8 @@ class Run:
         self._let_go()
 
     def _keepalive(self, now: float) -> None:
+        if not self._attempting:  # what comes is decided, and a task about to say it
+            return
         step = self._exchange.on_quiet(now)
         if isinstance(step, Commit):
             self._response.begin_now(step.status, step.fields, step.parts)

@@ -1,10 +1,15 @@
 """The step loop: what it does at the clocks' bidding, and in what order. Faults are in tests/faults."""
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.net.fakes import Client, Seen, ask, chunk, head
+from rawproxy.gateway.exchange import Exchange, Step
+from rawproxy.gateway.liveness import Timing
+from tests.faults.story import LINKS
+from tests.net.fakes import Client, Link, Seen, ask, chunk, head
 from tests.net.world import (
     CHAT,
     MESSAGES,
@@ -14,6 +19,7 @@ from tests.net.world import (
     errors,
     frames,
     is_whole,
+    message_of,
     preamble,
     reply_stream,
     text,
@@ -101,3 +107,41 @@ async def test_frames_of_one_read_leave_together() -> None:
         await link.head()
         assert len(frames(await link.read())) == 6
         await link.aclose()
+
+
+@pytest.mark.parametrize("link", LINKS.values(), ids=LINKS)
+async def test_no_keepalive_goes_before_what_a_task_is_to_say(
+    link: Callable[[str], Awaitable[Link]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A fault of ours, after a silence: the clocks are looked at before the task runs that tells of it."""
+    asked, go = trio.Event(), trio.Event()
+
+    async def script(seen: Seen, wire: trio.SocketStream) -> None:
+        asked.set()
+        await go.wait()
+        await wire.send_all(head())
+
+    def broken(*_: object) -> Step:
+        raise RuntimeError("ours")
+
+    monkeypatch.setattr(Exchange, "on_head", broken)
+    async with world(script, CHAT) as here:
+        client = await link(here.url)
+        await client.send("POST", PATH[CHAT], call(CHAT))
+        await asked.wait()
+        [run] = here.proxy._sweeper.runs
+        if (wake := run._wake) is not None:  # plain calls go on with it
+
+            def wakes() -> None:
+                wake()
+                run.tick(trio.current_time() + Timing().keepalive_seconds)
+
+            run._wake = wakes
+        go.set()
+        got = await client.response()
+        assert got.status == 500
+        assert message_of(got.body) == "internal error"
+        await client.aclose()
+    assert "exchange" in caplog.text
