@@ -24,7 +24,7 @@ async def collect(
     """Return the whole body.
 
     A wait that ends `LATE_SECONDS` late says nothing about the client: both limits begin anew. Two of them
-    in a row do not.
+    in a row count, as with the looks of the `Sweeper`.
 
     Args:
         receive: returns what came next of the body; b"" at its end. It is told how long to wait for

@@ -1,15 +1,13 @@
 """The step loop: what it does at the clocks' bidding, and in what order. Faults are in tests/faults."""
 
-from collections.abc import Awaitable, Callable
-
 import pytest
 import trio
 from trio.testing import MockClock
 
 from rawproxy.gateway.exchange import Exchange, Step
 from rawproxy.gateway.liveness import Timing
-from tests.faults.story import LINKS
-from tests.net.fakes import Client, Link, Seen, ask, chunk, head
+from tests.net.fakes import Client, Seen, ask, chunk, head
+from tests.net.fakes_http2 import Http2Client
 from tests.net.world import (
     CHAT,
     MESSAGES,
@@ -109,9 +107,9 @@ async def test_frames_of_one_read_leave_together() -> None:
         await link.aclose()
 
 
-@pytest.mark.parametrize("link", LINKS.values(), ids=LINKS)
+@pytest.mark.parametrize("version", [Client, Http2Client])
 async def test_no_keepalive_goes_before_what_a_task_is_to_say(
-    link: Callable[[str], Awaitable[Link]],
+    version: type[Client] | type[Http2Client],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -128,8 +126,8 @@ async def test_no_keepalive_goes_before_what_a_task_is_to_say(
 
     monkeypatch.setattr(Exchange, "on_head", broken)
     async with world(script, CHAT) as here:
-        client = await link(here.url)
-        await client.send("POST", PATH[CHAT], call(CHAT))
+        link = await version.connect(here.url)
+        await link.send("POST", PATH[CHAT], call(CHAT))
         await asked.wait()
         [run] = here.proxy._sweeper.runs
         if (wake := run._wake) is not None:  # plain calls go on with it
@@ -140,8 +138,8 @@ async def test_no_keepalive_goes_before_what_a_task_is_to_say(
 
             run._wake = wakes
         go.set()
-        got = await client.response()
+        got = await link.response()
         assert got.status == 500
         assert message_of(got.body) == "internal error"
-        await client.aclose()
+        await link.aclose()
     assert "exchange" in caplog.text
