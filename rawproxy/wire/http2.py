@@ -13,11 +13,12 @@ that is the backpressure.
 """
 
 from h2.errors import ErrorCodes
+from h2.stream import StreamInputs
 
 from rawproxy.errors import HttpError
 from rawproxy.wire.h2 import frames
 from rawproxy.wire.h2.events import Events, Http2Error, Refused
-from rawproxy.wire.h2.frames import LAST_STREAM, Frame, frame_header
+from rawproxy.wire.h2.frames import LAST_STREAM, Frame
 from rawproxy.wire.h2.heads import (
     Malformed,
     read_request,
@@ -37,7 +38,7 @@ STREAMS_BEFORE_SETTINGS = 100
 """Requests at once on a connection whose server has not said how many it takes: RFC 9113 6.5.2
 asks servers for no less."""
 
-_CONTINUE = [(b":status", b"100")]
+_CONTINUE = 100
 _STREAM_STEP = 2
 
 
@@ -86,8 +87,7 @@ class Http2Server(Side):
             return
         assert not one.began, "a response has one final head"
         one.began = status >= FIRST_FINAL
-        self._h2.send_headers(stream, lines, end_stream=end)
-        self._sync()
+        self._say_head(one, lines, end=end)
         if end:
             self._end_ours(one)
 
@@ -126,16 +126,18 @@ class Http2Server(Side):
         if self._is_idle(frame.stream) and frame.stream % 2:
             self._open(frame, fields, events)
             return
-        # h2 knows how an old stream ended: it raises, or resets one that the client had reset.
-        self._h2.receive_data(_bare_head(frame.stream))
-        self._sync()
+        reset = self._h2.was_reset(frame.stream)
+        if reset is None:
+            raise Http2Error("a stream that a client cannot open, or not any more")
+        if not reset:
+            raise Http2Error("a head for a stream that had ended", ErrorCodes.STREAM_CLOSED)
+        self._say_reset(frame.stream, ErrorCodes.STREAM_CLOSED)
         self._floods.reset(self._now)
 
     def _open(self, frame: Frame, fields: Fields, events: Events) -> None:
         number = frame.stream
         self._floods.streams += 1
-        self._h2.receive_data(_bare_head(number))
-        stream = self._streams[number] = Stream(number, self._h2.streams[number])
+        stream = self._streams[number] = Stream(number, self._h2.open(number))
         if self._last is not None or len(self._streams) > self._most_streams:
             self._break_stream(stream, ErrorCodes.REFUSED_STREAM, events)
             return
@@ -160,8 +162,7 @@ class Http2Server(Side):
         else:
             self._take_request(stream, head, terms, events)
             if terms.expects_continue and not ends and not stream.quiet:
-                self._h2.send_headers(stream.id, _CONTINUE)
-                self._sync()
+                self._say_head(stream, write_response(_CONTINUE, []), end=False)
         if ends:
             self._end_theirs(stream, events)
 
@@ -255,9 +256,8 @@ class Http2Client(Side):
         lines = write_request(head, scheme)
         number = self._next
         self._next += _STREAM_STEP
-        self._h2.send_headers(number, lines, end_stream=end)
-        self._sync()
-        stream = self._streams[number] = Stream(number, self._h2.streams[number])
+        stream = self._streams[number] = Stream(number, self._h2.open(number))
+        self._say_head(stream, lines, end=end)
         stream.ended = end
         stream.bodiless = head.method == b"HEAD"
         self._floods.streams += 1
@@ -269,8 +269,7 @@ class Http2Client(Side):
         self.goaway = _read_goaway(frame.payload)
         last, _ = self.goaway
         for stream in [one for one in self._streams.values() if one.id > last]:
-            self._h2.reset_stream(stream.id)
-            self._h2.clear_outbound_data_buffer()  # the server has no such stream
+            stream.tell(StreamInputs.SEND_RST_STREAM)  # nobody else: the server has no such stream
             self._forget(stream)
             self._tell_reset(stream, ErrorCodes.REFUSED_STREAM, events)
 
@@ -300,7 +299,6 @@ class Http2Client(Side):
             if ends or head.status == SWITCHING_PROTOCOLS or stream.interim > MAX_INTERIM:
                 raise Malformed("an interim response that was not asked for")
             return
-        self._h2.receive_data(_bare_head(stream.id))
         stream.began = stream.given = True
         stream.length = 0 if stream.bodiless or head.status in BODILESS else length
         events.append((stream.id, head))
@@ -320,11 +318,6 @@ class Http2Client(Side):
 
     def _last_taken(self) -> int:
         return 0  # servers open no streams
-
-
-def _bare_head(stream: int) -> bytes:
-    """Return a HEADERS frame that only says that there was one: h2 needs to know no more."""
-    return frame_header(frames.HEADERS, frames.END_HEADERS, stream, 0)
 
 
 def _read_goaway(payload: bytes) -> tuple[int, int]:

@@ -22,7 +22,7 @@ __all__ = [
     "ACK", "CONTINUATION", "DATA", "END_HEADERS", "END_STREAM", "GOAWAY", "HEADERS", "LAST_STREAM",
     "MAX_CONTINUATIONS", "MAX_FRAME", "PADDED", "PING", "PREFACE", "PRIORITY", "PRIORITY_BYTES",
     "PRIORITY_FLAG", "PUSH_PROMISE", "RST_STREAM", "SETTINGS", "UNKNOWN", "WINDOW_UPDATE", "Frame", "Guard",
-    "frame_header", "write_frame",
+    "frame_header", "write_frame", "write_head",
 ]  # fmt: skip
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -219,6 +219,17 @@ def frame_header(kind: int, flags: int, stream: int, length: int) -> bytes:
 def write_frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     """Return one frame."""
     return frame_header(kind, flags, stream, len(payload)) + payload
+
+
+def write_head(stream: int, block: bytes, *, end: bool) -> bytes:
+    """Return a header block as HEADERS, and as many CONTINUATION frames as it takes."""
+    part, rest = block[:MAX_FRAME], block[MAX_FRAME:]
+    flags = END_STREAM * end | END_HEADERS * (not rest)
+    out = write_frame(HEADERS, flags, stream, part)
+    while rest:
+        part, rest = rest[:MAX_FRAME], rest[MAX_FRAME:]
+        out += write_frame(CONTINUATION, END_HEADERS * (not rest), stream, part)
+    return out
 
 
 def _has_room(kind: int, flags: int, length: int) -> bool:

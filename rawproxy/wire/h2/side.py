@@ -4,12 +4,13 @@ Layer: wire. Knows frames, streams and windows, and when a stream or the connect
 Knows neither sockets nor clocks. `http2` makes a server and a client of it.
 Spec:  https://www.rfc-editor.org/rfc/rfc9113
 
-h2 keeps the states of streams and the settings, and writes heads. It is never shown anything that
-it would answer with the end of the whole connection where RFC 9113 asks for less, or that it would
-keep without limit, so a frame goes one of three ways:
+h2 keeps the states of streams and the settings. It is never shown anything that it would answer
+with the end of the whole connection where RFC 9113 asks for less, or that it would keep without
+limit, so a frame goes one of three ways:
 
-    HEADERS                        HPACK and the rules of heads here; h2 sees that a head came
-    SETTINGS, RST_STREAM           checked here, then h2 (of SETTINGS only those that exist)
+    SETTINGS                       checked here, then h2: of those only that exist
+    HEADERS, RST_STREAM, and       checked and read here; h2 is told what it means for the stream
+      what ends a stream
     DATA, WINDOW_UPDATE, PING,     here: they are most of all frames, and need nothing but numbers
       GOAWAY, PRIORITY, unknown
 
@@ -27,15 +28,23 @@ from collections.abc import Callable
 
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
+from h2.stream import StreamInputs
 
 from rawproxy.errors import HttpError
 from rawproxy.wire.h2 import frames
-from rawproxy.wire.h2.blocks import BLOCK_FACTOR, BlockDecoder
+from rawproxy.wire.h2.blocks import BLOCK_FACTOR, BlockDecoder, write_block
 from rawproxy.wire.h2.events import Events, Http2Error, Refused
 from rawproxy.wire.h2.floods import Floods
-from rawproxy.wire.h2.frames import MAX_FRAME, Frame, Guard, frame_header, write_frame
+from rawproxy.wire.h2.frames import (
+    MAX_FRAME,
+    Frame,
+    Guard,
+    frame_header,
+    write_frame,
+    write_head,
+)
 from rawproxy.wire.h2.heads import Malformed, check_trailers
-from rawproxy.wire.h2.settings import known_settings, make_h2
+from rawproxy.wire.h2.machine import Machine, known_settings
 from rawproxy.wire.h2.stream import MAX_CONNECTION_WINDOW, STREAM_WINDOW, Stream
 from rawproxy.wire.http import Body, End, Fields, Reset
 from rawproxy.wire.http1 import Limits
@@ -85,7 +94,7 @@ class Side(ABC):
         self._most = min(streams * STREAM_WINDOW, MAX_CONNECTION_WINDOW)
         self._window = self._most  # bytes that the peer may still send
         self._credit = 0  # bytes acknowledged for which no WINDOW_UPDATE has been sent
-        self._h2 = make_h2(limits, client_side=client_side, streams=streams)
+        self._h2 = Machine(limits, client_side=client_side, streams=streams)
         self._sync()
         self._open_window(0, self._most - _DEFAULT_WINDOW)
         self._handlers: dict[int, Callable[[Frame, Events], None]] = {
@@ -184,8 +193,8 @@ class Side(ABC):
         one = self._streams.get(stream)
         if one is None or one.ended:
             return
-        self._h2.end_stream(stream)
-        self._sync()
+        one.tell(StreamInputs.SEND_END_STREAM)
+        self._out.append(frame_header(frames.DATA, frames.END_STREAM, stream, 0))
         self._end_ours(one)
 
     def reset(self, stream: int, code: int) -> None:
@@ -347,7 +356,7 @@ class Side(ABC):
             self._floods.control(self._now)
             return
         self._note_reset(stream)
-        self._h2.receive_data(write_frame(frames.RST_STREAM, 0, stream.id, frame.payload))
+        stream.tell(StreamInputs.RECV_RST_STREAM)
         self._forget(stream)
         self._tell_reset(stream, int.from_bytes(frame.payload, "big"), events)
 
@@ -355,8 +364,6 @@ class Side(ABC):
         self._floods.control(self._now)
         if not frame.flags & frames.ACK:
             payload = known_settings(frame.payload)
-            # h2 would refuse a window too large for a stream that has ended: this lets it forget.
-            _ = self._h2.open_inbound_streams
             self._h2.receive_data(write_frame(frames.SETTINGS, 0, 0, payload))
             self._sync()
             self._settled = True
@@ -400,7 +407,7 @@ class Side(ABC):
         if not stream.quiet and stream.length is not None and stream.size != stream.length:
             self._break_stream(stream, ErrorCodes.PROTOCOL_ERROR, events)
             return
-        self._h2.receive_data(frame_header(frames.DATA, frames.END_STREAM, stream.id, 0))
+        stream.tell(StreamInputs.RECV_END_STREAM)
         stream.peer_ended = True
         if not stream.quiet:
             events.append((stream.id, _ALL_READ))
@@ -434,8 +441,8 @@ class Side(ABC):
         self._tell_reset(stream, code, events)
 
     def _give_up(self, stream: Stream, code: int) -> None:
-        self._h2.reset_stream(stream.id, code)
-        self._sync()
+        stream.tell(StreamInputs.SEND_RST_STREAM)
+        self._say_reset(stream.id, code)
         self._forget(stream)
         if not stream.peer_ended:
             self._strays[stream.id] = max(0, stream.window)
@@ -448,6 +455,7 @@ class Side(ABC):
 
     def _forget(self, stream: Stream) -> None:
         del self._streams[stream.id]
+        self._h2.forget(stream.id)
         self._restore_connection(stream.unused)
 
     # The connection.
@@ -490,8 +498,18 @@ class Side(ABC):
     def _open_window(self, stream: int, size: int) -> None:
         self._out.append(write_frame(frames.WINDOW_UPDATE, 0, stream, size.to_bytes(4, "big")))
 
+    def _say_head(self, stream: Stream, fields: Fields, *, end: bool) -> None:
+        if end:
+            stream.tell(StreamInputs.SEND_END_STREAM)
+        # h2's encoder has one thing to say: that the peer wants a smaller table than it had.
+        block = self._h2.encoder.encode([]) + write_block(fields)
+        self._out.append(write_head(stream.id, block, end=end))
+
+    def _say_reset(self, stream: int, code: int) -> None:
+        self._out.append(write_frame(frames.RST_STREAM, 0, stream, code.to_bytes(4, "big")))
+
     def _sync(self) -> None:
-        """Take over what h2 has written. After every call of h2's, so that the order is kept."""
+        """Take over what h2 has written. After every call of h2's that writes, so that the order is kept."""
         self._out.append(self._h2.data_to_send())
 
 

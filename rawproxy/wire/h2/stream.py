@@ -4,7 +4,7 @@ Layer: wire. Numbers and flags only; `h2.side` moves them.
 Spec:  https://www.rfc-editor.org/rfc/rfc9113#section-5
 """
 
-from h2.stream import H2Stream
+from h2.stream import H2Stream, StreamInputs
 
 __all__ = ["MAX_CONNECTION_WINDOW", "MAX_STREAMS", "STREAM_WINDOW", "Stream"]
 
@@ -54,3 +54,7 @@ class Stream:
         self.most = _NO_LIMIT
         self.given = self.quiet = self.began = self.ended = self.peer_ended = False
         self.bodiless = False
+
+    def tell(self, what: StreamInputs) -> None:
+        """Tell h2 what has happened to the stream."""
+        self.h2.state_machine.process_input(what)

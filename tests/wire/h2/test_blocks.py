@@ -1,11 +1,11 @@
-"""Header blocks: what HPACK gives, and what it may cost."""
+"""Header blocks: what HPACK gives, what it may cost, and that hpack reads what we write."""
 
 import hpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rawproxy.wire.h2.blocks import BOMB_FACTOR, MAX_TABLE_UPDATES, BlockDecoder
+from rawproxy.wire.h2.blocks import BOMB_FACTOR, MAX_TABLE_UPDATES, BlockDecoder, write_block
 from rawproxy.wire.h2.events import Http2Error
 from tests.wire.h2peer import GET, block
 
@@ -71,3 +71,54 @@ def test_a_change_of_the_table_that_ends_early() -> None:
 
 def test_a_change_of_the_table_after_a_field() -> None:
     assert code_of(block(GET) + b"\x20") == 9
+
+
+# What goes out.
+
+FIELD = st.tuples(
+    st.binary(max_size=20) | st.sampled_from([b":status", b":path", b"date"]),
+    st.binary(max_size=300),
+)
+
+
+@given(
+    st.lists(
+        st.lists(st.one_of(FIELD, FIELD.map(lambda field: hpack.NeverIndexedHeaderTuple(*field)))),
+        max_size=3,
+    )
+)
+def test_hpack_reads_what_we_write(blocks: list[list[tuple[bytes, bytes]]]) -> None:
+    decoder = hpack.Decoder()
+    for fields in blocks:
+        read = decoder.decode(write_block(fields), raw=True)
+        assert [tuple(one) for one in read] == [tuple(one) for one in fields]
+        assert [one.indexable for one in read if one[1]] == [
+            not isinstance(one, hpack.NeverIndexedHeaderTuple) for one in fields if one[1]
+        ]
+        assert not decoder.header_table.dynamic_entries
+
+
+@pytest.mark.parametrize(
+    "size", [0, 1, 126, 127, 128, 254, 255, 127 + 16_383, 127 + 16_384, 40_000]
+)
+def test_sizes(size: int) -> None:
+    """RFC 7541 5.1: seven bits of the first byte, then seven of each."""
+    for field in [(b"a", b"b" * size), (b"n" * size, b"b")]:
+        decoder = hpack.Decoder(max_header_list_size=2**20)
+        assert decoder.decode(write_block([field]), raw=True) == [field]
+
+
+def test_how_a_field_is_written() -> None:
+    """RFC 7541 6: in the static table as a whole, by its name there, by a name of its own."""
+    secret = hpack.NeverIndexedHeaderTuple
+    told = {
+        (b":status", b"200"): b"\x88",
+        (b":status", b"201"): b"\x08\x03201",
+        (b"date", b"d"): b"\x0f\x12\x01d",
+        (b"x", b"y"): b"\x00\x01x\x01y",
+        secret(b"cookie", b"c"): b"\x1f\x11\x01c",
+        secret(b"x-key", b"k"): b"\x10\x05x-key\x01k",
+    }
+    for field, sent in told.items():
+        assert write_block([field]) == sent
+    assert write_block(list(told)) == b"".join(told.values())

@@ -12,8 +12,10 @@ from rawproxy.wire.h2.frames import (
     CONTINUATION,
     DATA,
     END_HEADERS,
+    END_STREAM,
     HEADERS,
     MAX_CONTINUATIONS,
+    MAX_FRAME,
     PREFACE,
     SETTINGS,
     UNKNOWN,
@@ -21,6 +23,7 @@ from rawproxy.wire.h2.frames import (
     Guard,
     frame_header,
     write_frame,
+    write_head,
 )
 from tests.wire.h2peer import GET, block, data, frame, get, padded, parts, post, setting, window
 
@@ -220,3 +223,18 @@ def test_what_may_stand_inside_a_block(kind: int, stream: int) -> None:
         assert len(list(guard.cut(sent))) == 1
     else:
         assert code_of(guard, sent[:9]) == 1
+
+
+@pytest.mark.parametrize("end", [False, True])
+@pytest.mark.parametrize(
+    ("size", "parts"),
+    [(0, 1), (1, 1), (MAX_FRAME - 1, 1), (MAX_FRAME, 1), (MAX_FRAME + 1, 2), (2 * MAX_FRAME, 2),
+     (2 * MAX_FRAME + 1, 3)],
+)  # fmt: skip
+def test_a_head_goes_out_in_frames(size: int, parts: int, end: bool) -> None:
+    block = bytes(index % 251 for index in range(size))
+    sent = write_head(5, block, end=end)
+    (whole,) = begun(size).cut(sent)
+    assert (whole.kind, whole.stream, whole.payload) == (HEADERS, 5, block)
+    assert bool(whole.flags & END_STREAM) is end
+    assert len(sent) == size + 9 * parts

@@ -1,14 +1,13 @@
 """One stream: how it begins, and that the windows fit one another."""
 
-from rawproxy.wire.h2.settings import make_h2
+from rawproxy.wire.h2.machine import Machine
 from rawproxy.wire.h2.stream import MAX_CONNECTION_WINDOW, MAX_STREAMS, STREAM_WINDOW, Stream
 from rawproxy.wire.http1 import Limits
 
 
 def test_a_stream_begins_with_nothing_done() -> None:
-    made = make_h2(Limits(), client_side=True, streams=1)
-    made.send_headers(1, [(b":method", b"GET")])
-    stream = Stream(1, made.streams[1])
+    made = Machine(Limits(), client_side=True, streams=1)
+    stream = Stream(1, made.open(1))
     flags = (
         stream.given,
         stream.quiet,
