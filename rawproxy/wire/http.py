@@ -5,9 +5,12 @@ Layer: wire. Declarations only.
 
 import msgspec
 
-__all__ = ["Body", "End", "Fields", "HttpEvent", "RequestHead", "Reset", "ResponseHead"]
+__all__ = ["Body", "End", "Field", "Fields", "HttpEvent", "RequestHead", "Reset", "ResponseHead"]
 
-Fields = list[tuple[bytes, bytes]]
+Field = tuple[bytes, bytes]
+"""A header field: its name in lower case, and its value."""
+
+Fields = list[Field]
 """Header fields: names in lower case, in the order they came."""
 
 

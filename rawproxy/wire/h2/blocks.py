@@ -10,13 +10,17 @@ bytes wherever it stands, and costs half a microsecond where hpack takes seven.
 from functools import lru_cache
 
 from h2.errors import ErrorCodes
-from hpack import Decoder, HPACKError, NeverIndexedHeaderTuple, OversizedHeaderListError
+from hpack import NeverIndexedHeaderTuple
 from hpack.table import HeaderTable
 
 from rawproxy.wire.h2.events import Http2Error
-from rawproxy.wire.http import Fields
+from rawproxy.wire.h2.huffman import Undecodable, undo_huffman
+from rawproxy.wire.http import Field, Fields
 
-__all__ = ["BLOCK_FACTOR", "BOMB_FACTOR", "MAX_TABLE_UPDATES", "BlockDecoder", "write_block"]
+__all__ = [
+    "BLOCK_FACTOR", "BOMB_FACTOR", "FIELD_OVERHEAD", "MAX_DIGITS", "MAX_TABLE_UPDATES", "TABLE_BYTES",
+    "BlockDecoder", "write_block",
+]  # fmt: skip
 
 BLOCK_FACTOR = 2
 """A header block may have this many times `head_bytes`, compressed: HPACK seldom makes it longer."""
@@ -28,19 +32,29 @@ the connection, for the table is lost with it. Up to there the one request is re
 MAX_TABLE_UPDATES = 2
 """Changes of the table's size before a header block: RFC 7541 4.2."""
 
-_TABLE_UPDATE = 0x20
-_TABLE_UPDATE_MASK = 0xE0
-_TABLE_UPDATE_MORE = 0x1F
-_MORE = 0x80
+TABLE_BYTES = 4096
+"""Bytes of the table, either way: what both have who say nothing else. We put nothing into theirs."""
 
-_INDEXED = 0x80
-_NEVER_INDEXED = 0x10
-_NAME_MOST, _SIZE_MOST = 0x0F, 0x7F  # what the first byte of a number holds
-_MORE_BITS = 7
+MAX_DIGITS = 5
+"""Bytes behind a number's first one: RFC 7541 5.1 leaves their number to us."""
 
-# Of the static table: https://www.rfc-editor.org/rfc/rfc7541#appendix-A
-_WHOLE = {field: bytes([_INDEXED | at]) for at, field in enumerate(HeaderTable.STATIC_TABLE, 1)}
-_NAMES = {name: at for at, (name, _) in reversed([*enumerate(HeaderTable.STATIC_TABLE, 1)])}
+FIELD_OVERHEAD = 32
+"""Bytes that a field counts beside its name and value: RFC 9113 6.5.2."""
+
+# The first byte of a field, and what it holds of a number: https://www.rfc-editor.org/rfc/rfc7541#section-6
+_INDEXED, _INDEX = 0x80, 0x7F
+_ADDED, _ADDED_NAME = 0x40, 0x3F
+_UPDATE, _UPDATE_SIZE, _UPDATE_MASK = 0x20, 0x1F, 0xE0
+_NEVER_INDEXED, _NAME = 0x10, 0x0F
+# ... and of a text.
+_HUFFMAN, _SIZE = 0x80, 0x7F
+# ... and each further byte of a number.
+_MORE, _DIGIT, _DIGIT_BITS = 0x80, 0x7F, 7
+
+# https://www.rfc-editor.org/rfc/rfc7541#appendix-A
+_STATIC: list[Field] = [*HeaderTable.STATIC_TABLE]
+_WHOLE = {field: bytes([_INDEXED | at]) for at, field in enumerate(_STATIC, 1)}
+_NAMES = {name: at for at, (name, _) in reversed([*enumerate(_STATIC, 1)])}
 
 
 class BlockDecoder:
@@ -51,7 +65,9 @@ class BlockDecoder:
     """
 
     def __init__(self, head_bytes: int) -> None:
-        self._decoder = Decoder(max_header_list_size=BOMB_FACTOR * head_bytes)
+        self._most = BOMB_FACTOR * head_bytes
+        self._table = HeaderTable()
+        self._table.maxsize = TABLE_BYTES
 
     def decode(self, block: bytes) -> Fields:
         """Return the fields as they are, pseudo-header fields too.
@@ -59,32 +75,91 @@ class BlockDecoder:
         Raises:
             Http2Error: the block, and with it every later one, cannot be read.
         """
-        if _table_updates(block) > MAX_TABLE_UPDATES:
-            raise Http2Error("a header block is malformed", ErrorCodes.COMPRESSION_ERROR)
         try:
-            return list(self._decoder.decode(block, raw=True))
-        except OversizedHeaderListError:
-            raise Http2Error(
-                "a header block grows without end", ErrorCodes.ENHANCE_YOUR_CALM
-            ) from None
-        except HPACKError:
-            raise Http2Error("a header block is malformed", ErrorCodes.COMPRESSION_ERROR) from None
+            return self._read(block, self._change_table(block))
+        except (
+            IndexError,
+            Undecodable,
+        ):  # it ends too early, or names what the table does not have
+            raise _malformed() from None
+
+    def _change_table(self, block: bytes) -> int:
+        """Take changes of the table's size; return where the fields begin."""
+        updates = at = 0
+        while at < len(block) and block[at] & _UPDATE_MASK == _UPDATE:
+            size, at = _number(block, at, _UPDATE_SIZE)
+            updates += 1
+            if updates > MAX_TABLE_UPDATES or size > TABLE_BYTES:
+                raise _malformed()
+            self._table.maxsize = size
+        return at
+
+    def _read(self, block: bytes, at: int) -> Fields:
+        fields: Fields = []
+        size = 0
+        while at < len(block):
+            first = block[at]
+            if first & _INDEXED:
+                index, at = _number(block, at, _INDEX)
+                field = self._entry(index)
+            else:
+                added = first & _ADDED
+                if not added and first & _UPDATE:
+                    raise _malformed()
+                index, at = _number(block, at, _ADDED_NAME if added else _NAME)
+                if index:
+                    name, _ = self._entry(index)
+                else:
+                    name, at = _text(block, at)
+                value, at = _text(block, at)
+                field = (name, value)
+                if added:
+                    self._table.add(name, value)
+            fields.append(field)
+            size += len(field[0]) + len(field[1]) + FIELD_OVERHEAD
+            if size > self._most:
+                raise Http2Error("a header block grows without end", ErrorCodes.ENHANCE_YOUR_CALM)
+        return fields
+
+    def _entry(self, index: int) -> Field:
+        """Return what the table has; the newest comes right behind the static ones."""
+        if index > len(_STATIC):
+            return self._table.dynamic_entries[index - len(_STATIC) - 1]
+        if not index:
+            raise _malformed()
+        return _STATIC[index - 1]
 
 
-def _table_updates(block: bytes) -> int:
-    """Return how often a header block changes the table's size before its first field.
+def _malformed() -> Http2Error:
+    return Http2Error("a header block is malformed", ErrorCodes.COMPRESSION_ERROR)
 
-    hpack reads any number, at 1 us for each byte.
+
+def _number(block: bytes, at: int, most: int) -> tuple[int, int]:
+    """Return a number that begins with the bits `most` of a byte, and where it ends.
+
+    Source: https://www.rfc-editor.org/rfc/rfc7541#section-5.1
     """
-    updates = at = 0
-    while at < len(block) and block[at] & _TABLE_UPDATE_MASK == _TABLE_UPDATE:
-        more = block[at] & _TABLE_UPDATE_MORE == _TABLE_UPDATE_MORE
-        at += 1
-        while more and at < len(block):
-            more = bool(block[at] & _MORE)
-            at += 1
-        updates += 1
-    return updates
+    number = block[at] & most
+    at += 1
+    if number < most:
+        return number, at
+    for place in range(MAX_DIGITS):
+        digit = block[at + place]
+        number += (digit & _DIGIT) << _DIGIT_BITS * place
+        if not digit & _MORE:
+            return number, at + place + 1
+    raise _malformed()
+
+
+def _text(block: bytes, at: int) -> tuple[bytes, int]:
+    """Return a text, and where it ends: https://www.rfc-editor.org/rfc/rfc7541#section-5.2"""
+    coded = block[at] & _HUFFMAN
+    size, at = _number(block, at, _SIZE)
+    end = at + size
+    if end > len(block):
+        raise _malformed()
+    text = block[at:end]
+    return undo_huffman(text) if coded else text, end
 
 
 def write_block(fields: Fields) -> bytes:
@@ -114,22 +189,22 @@ def _begin(name: bytes, secret: bool) -> bytes:
     kind = _NEVER_INDEXED if secret else 0
     at = _NAMES.get(name)
     if at is not None:
-        return _number(at, kind, _NAME_MOST)
+        return _digits(at, kind, _NAME)
     return bytes([kind]) + _size(len(name)) + name
 
 
 @lru_cache(1024)
 def _size(size: int) -> bytes:
-    return _number(size, 0, _SIZE_MOST)
+    return _digits(size, 0, _SIZE)
 
 
-def _number(number: int, kind: int, most: int) -> bytes:
-    """Source: https://www.rfc-editor.org/rfc/rfc7541#section-5.1"""
+def _digits(number: int, kind: int, most: int) -> bytes:
+    """Return a number that begins with the bits `most` of a byte whose others are `kind`."""
     if number < most:
         return bytes([kind | number])
     digits = [kind | most]
     number -= most
-    while number > _SIZE_MOST:
-        digits.append(_MORE | number & _SIZE_MOST)
-        number >>= _MORE_BITS
+    while number > _DIGIT:
+        digits.append(_MORE | number & _DIGIT)
+        number >>= _DIGIT_BITS
     return bytes([*digits, number])

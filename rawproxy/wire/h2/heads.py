@@ -9,11 +9,13 @@ the statuses, are those of HTTP/1.1 (`heads`), so that no request is read in two
 """
 
 import re
+from itertools import chain
 
 from hpack import NeverIndexedHeaderTuple
 
 from rawproxy.errors import HttpError, WireError
 from rawproxy.wire.fields import is_token
+from rawproxy.wire.h2.blocks import FIELD_OVERHEAD
 from rawproxy.wire.http import Fields, RequestHead, ResponseHead
 from rawproxy.wire.http1 import Limits
 from rawproxy.wire.outgoing import check_request, check_status, write_fields
@@ -52,9 +54,6 @@ _OF_THE_CONNECTION = frozenset(
 
 # `te` says that its sender reads trailers, and we drop them.
 _NOT_SENT = _OF_THE_CONNECTION | {b"te", b"host"}
-
-_FIELD_OVERHEAD = 32
-"""Bytes that a field counts beside its name and value: RFC 9113 6.5.2."""
 
 _NOT_TO_BE_INDEXED = frozenset({
     b"authorization", b"proxy-authorization", b"cookie", b"set-cookie", b"x-api-key", b"api-key",
@@ -160,11 +159,11 @@ def write_response(status: int, fields: Fields) -> list[tuple[bytes, bytes]]:
 
 
 def _check_size(fields: Fields, limits: Limits) -> None:
-    size = sum([len(name) + len(value) for name, value in fields]) + _FIELD_OVERHEAD * len(fields)
+    size = sum(map(len, chain.from_iterable(fields))) + FIELD_OVERHEAD * len(fields)
     if size > limits.head_bytes:
         raise HttpError(f"header fields have passed {limits.head_bytes} bytes", status=431)
-    regular = sum([not name.startswith(b":") for name, _ in fields])
-    if regular > limits.head_fields:
+    most = limits.head_fields
+    if len(fields) > most and sum([not name.startswith(b":") for name, _ in fields]) > most:
         raise HttpError(f"more than {limits.head_fields} header fields", status=431)
 
 

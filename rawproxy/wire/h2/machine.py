@@ -11,14 +11,12 @@ from h2.connection import AllowedStreamIDs, ConnectionInputs, H2Connection
 from h2.settings import SettingCodes, Settings
 from h2.stream import H2Stream, StreamInputs
 
+from rawproxy.wire.h2.blocks import TABLE_BYTES
 from rawproxy.wire.h2.frames import MAX_FRAME, PREFACE
 from rawproxy.wire.h2.stream import STREAM_WINDOW
 from rawproxy.wire.http1 import Limits
 
-__all__ = ["REMEMBERED", "TABLE_BYTES", "Machine", "known_settings"]
-
-TABLE_BYTES = 4096
-"""Bytes of the table that our header blocks have, also if the peer offers more: we put nothing there."""
+__all__ = ["REMEMBERED", "Machine", "known_settings"]
 
 REMEMBERED = 1024
 """Streams that have ended and that h2 remembers, for what may still come for them: 120 KiB."""

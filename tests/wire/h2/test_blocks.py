@@ -2,10 +2,17 @@
 
 import hpack
 import pytest
+from hpack.hpack import decode_integer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rawproxy.wire.h2.blocks import BOMB_FACTOR, MAX_TABLE_UPDATES, BlockDecoder, write_block
+from rawproxy.wire.h2.blocks import (
+    BOMB_FACTOR,
+    MAX_DIGITS,
+    MAX_TABLE_UPDATES,
+    BlockDecoder,
+    write_block,
+)
 from rawproxy.wire.h2.events import Http2Error
 from tests.wire.h2peer import GET, block
 
@@ -71,6 +78,65 @@ def test_a_change_of_the_table_that_ends_early() -> None:
 
 def test_a_change_of_the_table_after_a_field() -> None:
     assert code_of(block(GET) + b"\x20") == 9
+
+
+# hpack, which has the same to read.
+
+NAMES = st.sampled_from([b"a", b"date", b":path", b"x-id"]) | st.binary(max_size=8)
+SENT = st.lists(st.tuples(NAMES, st.binary(max_size=40)), max_size=6)
+SIZES = st.sampled_from([0, 40, 100, 4095, 4096])
+
+
+@given(st.lists(st.tuples(SENT, SIZES, st.booleans()), max_size=6))
+def test_blocks_in_a_row(rows: list[tuple[list[tuple[bytes, bytes]], int, bool]]) -> None:
+    """With what is in the table, falls out of it, and no longer has room in it."""
+    encoder, decoder = hpack.Encoder(), BlockDecoder(10_000)
+    for fields, size, huffman in rows:
+        encoder.header_table_size = size
+        assert decoder.decode(encoder.encode(fields, huffman=huffman)) == fields
+
+
+@given(st.lists(st.binary(max_size=24) | st.builds(block, st.just(GET)), max_size=4))
+def test_any_bytes(blocks: list[bytes]) -> None:
+    """They are fields where hpack says so, and those fields; it takes any number of changes of the table."""
+    other, decoder = hpack.Decoder(max_header_list_size=4000), BlockDecoder(1000)
+    for sent in blocks:
+        try:
+            told = [tuple(one) for one in other.decode(sent, raw=True)]
+        except (hpack.HPACKError, IndexError):
+            told = None
+        if told is None or changes(sent) > MAX_TABLE_UPDATES:
+            with pytest.raises(Http2Error):
+                decoder.decode(sent)
+            return
+        assert decoder.decode(sent) == told
+
+
+def changes(sent: bytes) -> int:
+    """Return how often a block changes the table's size."""
+    count = 0
+    while sent and sent[0] & 0xE0 == 0x20:
+        sent = sent[decode_integer(sent, 5)[1] :]
+        count += 1
+    return count
+
+
+@pytest.mark.parametrize("digits", [MAX_DIGITS - 1, MAX_DIGITS, MAX_DIGITS + 1])
+def test_numbers_of_many_bytes(digits: int) -> None:
+    """They may be longer than they need to be, up to a limit."""
+    number = b"\x80" * (digits - 1) + b"\x00"  # 127, behind a first byte that has seven bits of it
+    told = {
+        b"\xff" + number: (b"n", b"v"),
+        b"\x00\x01a\x7f" + number + b"b" * 127: (b"a", b"b" * 127),
+    }
+    for sent, field in told.items():
+        decoder = BlockDecoder(1000)
+        decoder.decode(b"\x40\x01n\x01v" * 66)
+        if digits <= MAX_DIGITS:
+            assert decoder.decode(sent) == [field]
+        else:
+            with pytest.raises(Http2Error, match="malformed"):
+                decoder.decode(sent)
 
 
 # What goes out.

@@ -6,7 +6,8 @@ import pytest
 from h2.exceptions import ProtocolError
 from h2.stream import StreamInputs
 
-from rawproxy.wire.h2.machine import REMEMBERED, TABLE_BYTES, Machine, known_settings
+from rawproxy.wire.h2.blocks import TABLE_BYTES
+from rawproxy.wire.h2.machine import REMEMBERED, Machine, known_settings
 from rawproxy.wire.http1 import Limits
 from tests.wire.h2peer import PREFACE, cut
 
