@@ -150,7 +150,6 @@ class Downstream:
         self._draining = False
         self._response: Http1Response | None = None
         self._served = 0
-        self._seen: object = None  # what the handler made of the last head
         self._begun: Begun | None = None  # a request that plain calls have begun to serve
         self._woken = False  # by one
         self._over: Callable[[bool], None] | None = None  # as long as there is no task
@@ -242,7 +241,6 @@ class Downstream:
             elif request is not None:
                 assert self._response is not None
                 await self._serving.handler(request, self._response)
-                self._seen = request.seen
             else:
                 return goes_on
             # Its request was read whole, and a drain has a limit of its own.
@@ -265,7 +263,6 @@ class Downstream:
         if not self.conn.pumped:
             return False
         self._begun = self._serving.beginner(request, self._response)
-        self._seen = request.seen
         return self._begun is not None and self._begun.begin(self._done, self._wake)
 
     def _done(self, now: float) -> None:
@@ -346,8 +343,7 @@ class Downstream:
             self._share.take(len(body))
         except HttpError:
             return False  # the task will say it
-        seen = self._seen if self._reader.repeated else None
-        goes_on = self._begin(Request(head, body, self.conn.peer, seen))
+        goes_on = self._begin(Request(head, body, self.conn.peer, self._reader.alike))
         if self._begun is not None:
             self._events = []
         else:  # the task does all of it
@@ -388,7 +384,7 @@ class Downstream:
                 await self.conn.send(CONTINUE)
             body = await collect(self._piece, self._limits, self._share)
         self._events = []
-        return Request(head, body, self.conn.peer, self._seen if self._reader.repeated else None)
+        return Request(head, body, self.conn.peer, self._reader.alike)
 
     async def _first_bytes(self) -> bool:
         """Wait for the first bytes of a request; False when none come."""

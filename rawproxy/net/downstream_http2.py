@@ -20,7 +20,7 @@ from rawproxy.net.body import collect
 from rawproxy.net.conn import Conn
 from rawproxy.net.mux import INTERNAL_ERROR, NO_ERROR, Lane, LaneReset, Mux
 from rawproxy.net.response import Begun, ClientGone, Request, Response, Serving
-from rawproxy.wire.http import Fields, RequestHead
+from rawproxy.wire.http import Alike, Fields, RequestHead
 from rawproxy.wire.http1 import Limits as HeadLimits
 from rawproxy.wire.http2 import Http2Server, Refused
 
@@ -78,6 +78,7 @@ class _Stream:
     """One request on its way.
 
     Attributes:
+        alike: of its head.
         share: of the room for request bodies.
         request: once it was found whole.
         begun: plain calls have begun to serve it.
@@ -85,6 +86,7 @@ class _Stream:
 
     lane: Lane
     head: RequestHead
+    alike: Alike
     response: Http2Response
     share: Share
     request: Request | None = None
@@ -194,7 +196,8 @@ class Http2Downstream:
             event = RequestHead(b"GET", b"/", [], b"2")
         limit = self._limits.write_seconds
         response = Http2Response(lane, self._wire, event, write_seconds=limit)
-        self._fresh.append(_Stream(lane, event, response, self._serving.room.share()))
+        alike, share = self._wire.alike(number), self._serving.room.share()
+        self._fresh.append(_Stream(lane, event, alike, response, share))
 
     def _serve_fresh(self) -> None:
         """Serve the requests that the last read has brought."""
@@ -224,7 +227,7 @@ class Http2Downstream:
 
     def _serve_now(self, stream: _Stream, body: bytes) -> bool:
         """Serve a request by plain calls; False where a task has to, if only from somewhere on (`begun`)."""
-        stream.request = Request(stream.head, body, self.conn.peer)
+        stream.request = Request(stream.head, body, self.conn.peer, stream.alike)
         if not self.conn.pumped:
             return False
         stream.begun = begun = self._serving.beginner(stream.request, stream.response)

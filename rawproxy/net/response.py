@@ -7,7 +7,7 @@ version gives it its framing.
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import trio
@@ -17,7 +17,7 @@ from rawproxy.gateway.limits import Limits
 from rawproxy.gateway.liveness import Clocks
 from rawproxy.gateway.room import Room
 from rawproxy.net.pump import Then
-from rawproxy.wire.http import Fields, RequestHead
+from rawproxy.wire.http import Alike, Fields, RequestHead
 
 __all__ = [
     "Begun",
@@ -44,14 +44,13 @@ class Request:
 
     Attributes:
         client: the address it comes from, or `unix`.
-        seen: what the handler made of the head before, where that one said the same, and then of this
-            one: its connection keeps it for the next. None where there is nothing.
+        alike: holds what the handler makes of the head, for others of its connection that say the same.
     """
 
     head: RequestHead
     body: bytes
     client: str = ""
-    seen: object = None
+    alike: Alike = field(default_factory=Alike)
 
 
 class Out(Protocol):

@@ -108,13 +108,14 @@ class Server:
 
     def _see(self, request: Request, response: Response, doors: Doors) -> _Seen:
         """Return what a request's head comes to. ClientError."""
-        setup, head, seen = self.setup, request.head, request.seen
+        setup, head, alike = self.setup, request.head, request.alike
+        seen = alike.made
         if isinstance(seen, _Seen) and seen.setup is setup and seen.doors is doors:
             response.extra = seen.extra
             if seen.starts is None:
                 seen.starts = {}
             return seen
-        request.seen = None
+        alike.made = None
         doors.check(head.fields)
         response.extra = extra = _cors(doors, head.fields)
         if head.method == b"OPTIONS" and extra:
@@ -124,7 +125,7 @@ class Server:
         open_to_all = found.what in ("health", "hello")
         caller = None if open_to_all else setup.access.identify(head.fields, head.query)
         vault = None if caller is None else Vault(setup.seal_key, caller.name)
-        seen = request.seen = _Seen(setup, doors, extra, found, caller, vault)
+        seen = alike.made = _Seen(setup, doors, extra, found, caller, vault)
         return seen
 
     def _run(self, seen: _Seen, request: Request, response: Response) -> Run | None:

@@ -16,7 +16,7 @@ import re
 
 from rawproxy.errors import HttpError
 from rawproxy.wire.fields import host_name, read_content_length
-from rawproxy.wire.http import Fields, RequestHead, ResponseHead
+from rawproxy.wire.http import Alike, Fields, RequestHead, ResponseHead
 from rawproxy.wire.terms import (
     Terms,
     check_host,
@@ -156,13 +156,13 @@ class RequestHeads:
         max_fields: how many fields there may be.
 
     Attributes:
-        repeated: the last head said the same as the one before it, but for the length of the body.
+        alike: the last head's; the one before has the same if it said the same.
     """
 
-    __slots__ = ("_at", "_end", "_head", "_max_fields", "_start", "_terms", "repeated")
+    __slots__ = ("_at", "_end", "_head", "_max_fields", "_start", "_terms", "alike")
 
     def __init__(self, max_fields: int) -> None:
-        self.repeated = False
+        self.alike = Alike()
         self._max_fields = max_fields
         self._head: RequestHead | None = None  # the one before
         self._terms = Terms(0, keep_alive=True)
@@ -177,13 +177,12 @@ class RequestHeads:
             digits = head[len(start) : len(head) - len(self._end)]
             length = read_content_length(digits)
             if length is not None:
-                self.repeated = True
                 fields = before.fields.copy()
                 fields[self._at] = (b"content-length", digits)
                 again = RequestHead(before.method, before.target, fields, before.version)
                 terms = self._terms
                 return again, Terms(length, terms.keep_alive, terms.expects_continue)
-        self.repeated = False
+        self.alike = Alike()
         found, terms = read_request_head(head, max_fields=self._max_fields)
         self._start = b""
         if before is not None and terms.refusal is None and len(head) <= LONGEST_REPEATED:

@@ -5,13 +5,36 @@ Layer: wire. Declarations only.
 
 import msgspec
 
-__all__ = ["Body", "End", "Field", "Fields", "HttpEvent", "RequestHead", "Reset", "ResponseHead"]
+__all__ = [
+    "Alike",
+    "Body",
+    "End",
+    "Field",
+    "Fields",
+    "HttpEvent",
+    "RequestHead",
+    "Reset",
+    "ResponseHead",
+]
 
 Field = tuple[bytes, bytes]
 """A header field: its name in lower case, and its value."""
 
 Fields = list[Field]
 """Header fields: names in lower case, in the order they came."""
+
+
+class Alike:
+    """What requests of one connection have in common whose heads say the same, but for the length of the body.
+
+    Attributes:
+        made: what their reader has made of the first such head, to find it again.
+    """
+
+    __slots__ = ("made",)
+
+    def __init__(self) -> None:
+        self.made: object = None
 
 
 class RequestHead(msgspec.Struct, frozen=True):

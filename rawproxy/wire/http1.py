@@ -20,7 +20,7 @@ import msgspec
 from rawproxy.errors import HttpError
 from rawproxy.wire.bodies import BodyReader, Chunked, Length, UntilClose
 from rawproxy.wire.heads import RequestHeads, Section, read_response_head, take_section
-from rawproxy.wire.http import Body, End, Fields, HttpEvent, RequestHead, ResponseHead
+from rawproxy.wire.http import Alike, Body, End, Fields, HttpEvent, RequestHead, ResponseHead
 from rawproxy.wire.outgoing import check_request, check_status, write_fields
 from rawproxy.wire.terms import BODILESS, CHUNKED, FIRST_FINAL, SWITCHING_PROTOCOLS, Terms
 
@@ -127,9 +127,9 @@ class RequestReader:
         return (self.ended or self._body is None) and not self._section.size
 
     @property
-    def repeated(self) -> bool:
-        """Whether the last head said the same as the one before it, but for the length of the body."""
-        return self._heads.repeated
+    def alike(self) -> Alike:
+        """What the last head has in common with those before it that said the same."""
+        return self._heads.alike
 
     @property
     def buffered(self) -> int:

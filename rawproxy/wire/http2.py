@@ -21,14 +21,14 @@ from rawproxy.wire.h2.events import Events, Http2Error, Refused
 from rawproxy.wire.h2.frames import LAST_STREAM, Frame
 from rawproxy.wire.h2.heads import (
     Malformed,
-    read_request,
+    RequestHeads,
     read_response,
     write_request,
     write_response,
 )
 from rawproxy.wire.h2.side import Side
 from rawproxy.wire.h2.stream import MAX_STREAMS, Stream
-from rawproxy.wire.http import Fields, RequestHead
+from rawproxy.wire.http import Alike, Fields, RequestHead
 from rawproxy.wire.http1 import MAX_INTERIM, Limits
 from rawproxy.wire.terms import BODILESS, FIRST_FINAL, SWITCHING_PROTOCOLS, Terms
 
@@ -60,6 +60,7 @@ class Http2Server(Side):
         self.draining = False
         self._most_streams = streams
         self._requests = requests
+        self._heads = RequestHeads(limits)
         self._taken = 0  # the highest stream that was not refused
         self._last: int | None = None  # what the final GOAWAY has said
         self._drain_ping = b""
@@ -90,6 +91,11 @@ class Http2Server(Side):
         self._say_head(one, lines, end=end)
         if end:
             self._end_ours(one)
+
+    def alike(self, stream: int) -> Alike:
+        """Return what a request's head has in common with those before it that said the same; its own, else."""
+        one = self._streams.get(stream)
+        return (one and one.alike) or Alike()
 
     def drain(self, now: float) -> None:
         """Tell the client to open no more streams; those that are open go on.
@@ -151,7 +157,7 @@ class Http2Server(Side):
         try:
             if frame.depends_on == frame.stream:
                 raise Malformed("a stream that depends on itself")
-            head, terms = read_request(fields, self._limits)
+            head, terms = self._heads.read(fields)
             if ends and terms.length:
                 raise Malformed("a request ends before its length")
         except Malformed:
@@ -171,6 +177,7 @@ class Http2Server(Side):
     ) -> None:
         most = self._limits.body_bytes
         stream.given = True
+        stream.alike = self._heads.alike
         stream.length = terms.length
         stream.most = most
         events.append((stream.id, head))

@@ -8,6 +8,7 @@ import trio
 
 from rawproxy.app.metrics import text_of
 from tests.net.fakes import Client, Seen, ask, plays, streams, whole
+from tests.net.fakes_http2 import Http2Client
 from tests.net.world import (
     CHAT,
     MESSAGES,
@@ -103,12 +104,17 @@ async def test_what_there_is_is_for_callers_only() -> None:
             await link.aclose()
 
 
-async def test_a_client_that_says_the_same_again_is_sent_on_the_same() -> None:
+VERSIONS = pytest.mark.parametrize("version", [Client, Http2Client])
+Version = type[Client] | type[Http2Client]
+
+
+@VERSIONS
+async def test_a_client_that_says_the_same_again_is_sent_on_the_same(version: Version) -> None:
     """The second and third request of a connection are only compared; upstream they look like the first."""
     async with world(streams(reply_stream(CHAT, "fine")), CHAT) as here:
         for connections, requests in ((1, 3), (3, 1)):
             for _ in range(connections):
-                link = await Client.connect(here.url)
+                link = await version.connect(here.url)
                 for _ in range(requests):
                     await link.send("POST", PATH[CHAT], call(CHAT), {"user-agent": "a/1"})
                     assert (await link.response()).status == 200
@@ -117,6 +123,30 @@ async def test_a_client_that_says_the_same_again_is_sent_on_the_same() -> None:
         assert len(seen) == 6
         assert len({(one.target, *one.fields, one.body) for one in seen}) == 1
         assert (b"user-agent", b"a/1") in seen[0].fields
+
+
+@VERSIONS
+async def test_callers_that_share_a_connection_are_told_apart(version: Version) -> None:
+    """Each three times: the head of the second and third is only compared, and the body is not its length."""
+    keys = ["team-key", "wrong", "other-key", "team-key"]
+    access = {
+        "mode": "callers",
+        "callers": [{"name": name, "key": f"{name}-key"} for name in ("team", "other")],
+    }
+    async with world(GOOD, CHAT, access=access) as here:
+        link = await version.connect(here.url)
+        told = []
+        for key in keys:
+            for words in range(3):
+                body = call(
+                    CHAT, stream=False, messages=[{"role": "user", "content": "hi " * words}]
+                )
+                await link.send("POST", PATH[CHAT], body, {"authorization": f"Bearer {key}"})
+                told.append((await link.response()).status)
+        await link.aclose()
+        assert told == [200] * 3 + [401] * 3 + [200] * 6
+        await here.kept(9)
+        assert [one.caller for one in here.records] == ["team"] * 3 + ["other"] * 3 + ["team"] * 3
 
 
 CANARY = "sk-canary-0123456789"

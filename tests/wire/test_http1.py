@@ -171,12 +171,18 @@ def test_a_pipelined_request_waits_for_the_response() -> None:
 
 def test_a_reader_knows_a_request_that_says_the_same_as_the_one_before() -> None:
     reader = RequestReader(Limits())
-    seen = []
+    seen = [reader.alike]
     for stream in (POST, POST, POST, GET, GET):
         assert joined(reader.feed(stream)) == joined(requests([stream]))
-        seen.append(reader.repeated)
+        seen.append(reader.alike)
         assert reader.next() == []
-    assert seen == [False, False, True, False, False]
+    assert [one is two for one, two in itertools.pairwise(seen)] == [
+        False,
+        False,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_a_reader_knows_when_nothing_has_come() -> None:

@@ -18,6 +18,7 @@ from rawproxy.wire.http1 import Limits
 from rawproxy.wire.http2 import STREAMS_BEFORE_SETTINGS, Http2Client, Http2Server, Refused
 from tests.wire.h2peer import (
     ACK,
+    POST,
     STREAMS,
     WINDOW,
     Peer,
@@ -188,6 +189,23 @@ def test_the_bytes_of_a_body(size: int, told: bool) -> None:
         assert got == ["1 POST", f"1 body {size}", "1 end"]
     else:
         assert got == ["1 POST", *([] if told else ["1 body 100"]), "1 refused 413"]
+
+
+def test_which_requests_are_alike() -> None:
+    """Also where one between them was reset before anybody heard of it."""
+    peer = server()
+    side = peer.side
+    assert isinstance(side, Http2Server)
+    mine, yours = ("authorization", "mine"), ("authorization", "yours")
+    peer.send(post(1, mine, ("content-length", "1")), post(3, mine, ("content-length", "2")))
+    first = side.alike(1)
+    assert side.alike(3) is first
+    ends_early = headers(5, [*POST, yours, ("content-length", "3")], end=True)
+    assert peer.outcome([ends_early]) == "RST 5 PROTOCOL_ERROR"
+    peer.send(post(7, yours, ("content-length", "4")), post(9, mine, ("content-length", "5")))
+    assert side.alike(7) is not first
+    assert side.alike(9) not in (first, side.alike(7))
+    assert side.alike(5) is not side.alike(5)
 
 
 def test_refused_heads_say_why() -> None:

@@ -14,15 +14,17 @@ from itertools import chain
 from hpack import NeverIndexedHeaderTuple
 
 from rawproxy.errors import HttpError, WireError
-from rawproxy.wire.fields import is_token
+from rawproxy.wire.fields import is_token, read_content_length
 from rawproxy.wire.h2.blocks import FIELD_OVERHEAD
-from rawproxy.wire.http import Fields, RequestHead, ResponseHead
+from rawproxy.wire.heads import LONGEST_REPEATED
+from rawproxy.wire.http import Alike, Fields, RequestHead, ResponseHead
 from rawproxy.wire.http1 import Limits
 from rawproxy.wire.outgoing import check_request, check_status, write_fields
 from rawproxy.wire.terms import Terms, check_host, pick_telling, read_length, read_terms
 
 __all__ = [
     "Malformed",
+    "RequestHeads",
     "check_trailers",
     "read_request",
     "read_response",
@@ -63,6 +65,64 @@ _NOT_TO_BE_INDEXED = frozenset({
 
 class Malformed(WireError):
     """A message that RFC 9113 calls malformed: its stream ends with PROTOCOL_ERROR."""
+
+
+class RequestHeads:
+    """Reads the heads of one connection's requests.
+
+    A client says the same in each of them, but for the length of the body: the second one is only compared.
+
+    Args:
+        limits: of each head.
+
+    Attributes:
+        alike: the last head's; the one before has the same if it said the same.
+    """
+
+    __slots__ = ("_at", "_fields", "_head", "_limits", "_place", "_terms", "alike")
+
+    def __init__(self, limits: Limits) -> None:
+        self.alike = Alike()
+        self._limits = limits
+        self._head: RequestHead | None = None  # the one before; None: it is not compared
+        self._terms = Terms(0, keep_alive=True)
+        self._fields: Fields = []  # as HPACK gave them
+        self._at = self._place = 0  # which of these, and of the head's, is Content-Length
+
+    def read(self, fields: Fields) -> tuple[RequestHead, Terms]:
+        """Read a head: see `read_request`."""
+        before, at = self._head, self._at
+        if before is not None and _say_the_same(fields, self._fields, at):
+            name, digits = fields[at]
+            length = read_content_length(digits)
+            if length is not None:
+                _check_size(fields, self._limits)
+                others = before.fields.copy()
+                others[self._place] = (name, digits)
+                again = RequestHead(before.method, before.target, others, before.version)
+                return again, Terms(length, self._terms.keep_alive, self._terms.expects_continue)
+        self._head = None
+        self.alike = Alike()
+        head, terms = read_request(fields, self._limits)
+        if terms.length is not None and terms.refusal is None:
+            self._remember(fields, head, terms)
+        return head, terms
+
+    def _remember(self, fields: Fields, head: RequestHead, terms: Terms) -> None:
+        lengths = [field for field in fields if field[0] == b"content-length"]
+        if len(lengths) == 1 and sum(map(len, chain.from_iterable(fields))) <= LONGEST_REPEATED:
+            self._fields, self._head, self._terms = fields, head, terms
+            self._at, self._place = fields.index(lengths[0]), head.fields.index(lengths[0])
+
+
+def _say_the_same(fields: Fields, before: Fields, at: int) -> bool:
+    """Whether they are the same but for the value at `at`."""
+    return (
+        len(fields) == len(before)
+        and fields[at][0] == before[at][0]
+        and fields[:at] == before[:at]
+        and fields[at + 1 :] == before[at + 1 :]
+    )
 
 
 def read_request(fields: Fields, limits: Limits) -> tuple[RequestHead, Terms]:

@@ -6,6 +6,8 @@ Spec:  https://www.rfc-editor.org/rfc/rfc9113#section-5
 
 from h2.stream import H2Stream, StreamInputs
 
+from rawproxy.wire.http import Alike
+
 __all__ = ["MAX_CONNECTION_WINDOW", "MAX_STREAMS", "STREAM_WINDOW", "Stream"]
 
 STREAM_WINDOW = 65536
@@ -25,6 +27,7 @@ class Stream:
 
     Attributes:
         id: its number.
+        alike: of its request's head (server), once that was given out.
         h2: what h2 knows of it; the window for what we send is its.
         window: bytes that the peer may still send.
         unused: bytes given out and not acknowledged.
@@ -41,7 +44,7 @@ class Stream:
     """
 
     __slots__ = (
-        "began", "bodiless", "credit", "ended", "given", "h2", "id", "interim", "length", "most",
+        "alike", "began", "bodiless", "credit", "ended", "given", "h2", "id", "interim", "length", "most",
         "peer_ended", "quiet", "size", "unused", "window",
     )  # fmt: skip
 
@@ -54,6 +57,7 @@ class Stream:
         self.most = _NO_LIMIT
         self.given = self.quiet = self.began = self.ended = self.peer_ended = False
         self.bodiless = False
+        self.alike: Alike | None = None
 
     def tell(self, what: StreamInputs) -> None:
         """Tell h2 what has happened to the stream."""

@@ -1,5 +1,8 @@
 """The heads of HTTP/2: which are read, which are refused with an answer, and which end the stream."""
 
+import itertools
+from collections.abc import Callable
+
 import pytest
 from hpack import NeverIndexedHeaderTuple
 from hypothesis import given
@@ -8,6 +11,7 @@ from hypothesis import strategies as st
 from rawproxy.errors import HttpError
 from rawproxy.wire.h2.heads import (
     Malformed,
+    RequestHeads,
     check_trailers,
     read_request,
     read_response,
@@ -15,9 +19,10 @@ from rawproxy.wire.h2.heads import (
     write_request,
     write_response,
 )
-from rawproxy.wire.heads import read_request_head
+from rawproxy.wire.heads import LONGEST_REPEATED, read_request_head
 from rawproxy.wire.http import Fields, RequestHead, ResponseHead
 from rawproxy.wire.http1 import Limits
+from rawproxy.wire.terms import Terms
 
 MALFORMED = 0
 START = {":method": "GET", ":scheme": "https", ":path": "/", ":authority": "h"}
@@ -279,6 +284,98 @@ def test_trailers_that_are_wrong(field: tuple[bytes, bytes], error: type[Excepti
 def test_trailers() -> None:
     check_trailers([(b"x-sum", b"1")], Limits())
     check_trailers([], Limits())
+
+
+# One after the other.
+
+LIKE = [
+    plus(("a", "b"), ("content-length", "%"), ("c", "d")),
+    plus(("content-length", "%")),
+    plus(("cookie", "a"), ("content-length", "%"), ("cookie", "b")),
+    plus(("content-length", "%"), ("expect", "100-continue")),
+    plus(("content-length", "%"), ("content-length", "%")),
+    plus(("content-length", "%"), ("content-encoding", "gzip")),
+    [(b":path", b"/"), (b":method", b"POST"), (b":scheme", b"http"), (b"host", b"h"), (b"content-length", b"%")],
+    plus(("a", "%")),
+    plus(("Content-Length", "%")),
+    plus(),
+]  # fmt: skip
+LENGTHS = [
+    b"7", b"0", b"12345", b"9" * 19, b"9" * 20, b"", b"07", b"+7", b"7 7", b"7, 7", b"7\r\nA: b", b"7\x00", b" 7",
+]  # fmt: skip
+
+
+def with_length(like: Fields, digits: bytes) -> Fields:
+    return [(name, value.replace(b"%", digits)) for name, value in like]
+
+
+def outcome(read: Callable[[Fields], tuple[RequestHead, Terms]], fields: Fields) -> object:
+    try:
+        head, terms = read(fields)
+    except (HttpError, Malformed) as error:
+        return str(error), getattr(error, "status", None)
+    refusal = terms.refusal and terms.refusal.status
+    return head, terms.length, terms.keep_alive, terms.expects_continue, refusal
+
+
+@pytest.mark.parametrize("digits", LENGTHS)
+@pytest.mark.parametrize("like", LIKE)
+def test_a_head_says_the_same_whatever_came_before_it(like: Fields, digits: bytes) -> None:
+    one = RequestHeads(Limits())
+    for length in (b"7", b"8", digits, b"9", digits, b"7"):
+        fields = with_length(like, length)
+        assert outcome(one.read, fields) == outcome(
+            lambda fields: read_request(fields, Limits()), fields
+        )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(plus(("a", "x"), ("content-length", "7"), ("c", "d")), id="another value before it"),
+        pytest.param(plus(("a", "b"), ("content-length", "7"), ("c", "x")), id="another value behind it"),
+        pytest.param(plus(("a", "b"), ("content-length", "7"), ("c", "d"), ("e", "f")), id="one more"),
+        pytest.param(plus(("a", "b"), ("content-length", "7")), id="one less"),
+        pytest.param(plus(("a", "b"), ("c", "d")), id="no length"),
+        pytest.param(plus(("a", "b"), ("x", "7"), ("c", "d")), id="another name"),
+        pytest.param(plus(("a", "b"), ("content-length", "x"), ("c", "d")), id="one that is refused"),
+    ],
+)  # fmt: skip
+def test_which_heads_are_alike(other: Fields) -> None:
+    one = RequestHeads(Limits())
+    seen = [one.alike]
+    heads = [with_length(LIKE[0], length) for length in (b"1", b"2", b"2", b"4", b"5")]
+    for fields in (*heads[:3], other, *heads[3:]):
+        outcome(one.read, fields)
+        seen.append(one.alike)
+    same = [first is second for first, second in itertools.pairwise(seen)]
+    assert same == [False, True, True, False, False, True]
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1])
+def test_a_long_head_is_not_kept(more: int) -> None:
+    size = sum(len(name) + len(value) for name, value in plus(("content-length", "7"), ("a", "")))
+    fields = plus(("content-length", "7"), ("a", "b" * (LONGEST_REPEATED - size + more)))
+    one = RequestHeads(Limits())
+    one.read(fields)
+    first = one.alike
+    one.read(fields)
+    assert (one.alike is first) is (more <= 0)
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1])
+def test_a_head_that_says_the_same_has_the_same_limit(more: int) -> None:
+    """RFC 9113 6.5.2: its length is part of its size."""
+    fields = plus(("content-length", "7"))
+    most = sum(32 + len(name) + len(value) for name, value in fields)
+    one = RequestHeads(Limits(head_bytes=most + 1))
+    one.read(fields)
+    longer = plus(("content-length", "7" * (2 + more)))
+    if more <= 0:
+        one.read(longer)
+    else:
+        with pytest.raises(HttpError, match="have passed"):
+            one.read(longer)
 
 
 # What goes out.
