@@ -4,8 +4,8 @@ A figure is CPU time for one unit, the median of interleaved repeats; its yardst
 the same repeats on the same bytes. Microseconds differ from machine to machine, and from minute to
 minute on a shared one; the ratios are to be compared.
 
-The yardsticks: h11 for whatever reads or writes heads and chunks, and the standard library's
-`json.loads` of the event for whatever carries events. What translating costs has its own: see
+The yardsticks: h11 for whatever reads or writes heads and chunks, hpack for the header blocks of
+HTTP/2, and the standard library's `json.loads` of the event for whatever carries events. What translating costs has its own: see
 `bench.translation`, whose tables follow here unless `--quick` is given.
 """
 
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import h11
+import hpack
 
 from bench import translation
 from rawproxy.dialects import DIALECTS
@@ -28,6 +29,7 @@ from rawproxy.dialects.pipe import PassPipe
 from rawproxy.wire import eventstream, ndjson, sse
 from rawproxy.wire.bodies import Chunked
 from rawproxy.wire.frame import MAX_FRAME, Framing
+from rawproxy.wire.h2.blocks import BlockDecoder, write_block
 from rawproxy.wire.http import Fields
 from rawproxy.wire.http1 import (
     Limits,
@@ -236,6 +238,53 @@ def _writing_responses_h11() -> None:
         connection.send(h11.Response(status_code=200, headers=list(RESPONSE_FIELDS)))
 
 
+# -- HTTP/2
+
+HPACK_FIELDS: Fields = [
+    (b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"127.0.0.1:8080"),
+    (b":path", b"/v1/chat/completions"), *REQUEST_FIELDS,
+]  # fmt: skip
+
+
+def _blocks(*, huffman: bool) -> list[bytes]:
+    """Return the header blocks of requests that say the same: from the second on, all of it is in the table."""
+    encoder = hpack.Encoder()
+    return [encoder.encode(HPACK_FIELDS, huffman=huffman) for _ in range(UNITS)]
+
+
+def _reading_blocks(blocks: list[bytes]) -> Run:
+    def run() -> None:
+        decoder = BlockDecoder(LIMITS.head_bytes)
+        for block in blocks:
+            decoder.decode(block)
+
+    return run
+
+
+def _reading_blocks_hpack(blocks: list[bytes]) -> Run:
+    def run() -> None:
+        decoder = hpack.Decoder()
+        for block in blocks:
+            decoder.decode(block, raw=True)
+
+    return run
+
+
+def _writing_blocks() -> None:
+    for _ in range(UNITS):
+        write_block(HPACK_FIELDS)
+
+
+def _writing_blocks_hpack() -> None:
+    encoder = hpack.Encoder()
+    for _ in range(UNITS):
+        encoder.encode(HPACK_FIELDS)
+
+
+_INDEXED = _blocks(huffman=True)
+_WRITTEN_OUT = [write_block(HPACK_FIELDS)] * UNITS
+_CODED = _INDEXED[:1] * UNITS
+
 CASES = (
     Case("SSE splitter, a frame a read", "frame", _splitting(sse), "json.loads", _parsing),
     Case("SSE splitter, 50 frames a read", "frame", _splitting(sse, 50), "json.loads", _parsing),
@@ -253,6 +302,19 @@ CASES = (
     ),
     Case("write_request", "request", _writing_requests, "h11", _writing_requests_h11),
     Case("write_response_head", "head", _writing_responses, "h11", _writing_responses_h11),
+    Case(
+        "header block, in the table", "block", _reading_blocks(_INDEXED),
+        "hpack", _reading_blocks_hpack(_INDEXED),
+    ),
+    Case(
+        "header block, written out", "block", _reading_blocks(_WRITTEN_OUT),
+        "hpack", _reading_blocks_hpack(_WRITTEN_OUT),
+    ),
+    Case(
+        "header block, Huffman's code", "block", _reading_blocks(_CODED),
+        "hpack", _reading_blocks_hpack(_CODED),
+    ),
+    Case("write_block", "block", _writing_blocks, "hpack", _writing_blocks_hpack),
 )  # fmt: skip
 
 

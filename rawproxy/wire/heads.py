@@ -177,11 +177,7 @@ class RequestHeads:
             digits = head[len(start) : len(head) - len(self._end)]
             length = read_content_length(digits)
             if length is not None:
-                fields = before.fields.copy()
-                fields[self._at] = (b"content-length", digits)
-                again = RequestHead(before.method, before.target, fields, before.version)
-                terms = self._terms
-                return again, Terms(length, terms.keep_alive, terms.expects_continue)
+                return say_again(before, self._terms, self._at, digits, length)
         self.alike = Alike()
         found, terms = read_request_head(head, max_fields=self._max_fields)
         self._start = b""
@@ -195,6 +191,24 @@ class RequestHeads:
         if match is not None and (b"content-length", match[1]) in fields:
             self._start, self._end = head[: match.start(1)], head[match.end(1) :]
             self._at = fields.index((b"content-length", match[1]))
+
+
+def say_again(
+    head: RequestHead, terms: Terms, at: int, digits: bytes, length: int
+) -> tuple[RequestHead, Terms]:
+    """Return a head that says the same as `head`, but for its Content-Length.
+
+    Args:
+        head: the one before.
+        terms: what it says.
+        at: which of its fields is Content-Length.
+        digits: what that says now.
+        length: the same as a number.
+    """
+    fields = head.fields.copy()
+    fields[at] = (b"content-length", digits)
+    again = RequestHead(head.method, head.target, fields, head.version)
+    return again, Terms(length, terms.keep_alive, terms.expects_continue)
 
 
 def read_request_head(head: bytes, *, max_fields: int) -> tuple[RequestHead, Terms]:

@@ -6,16 +6,8 @@ Layer: wire. Declarations only.
 import msgspec
 
 __all__ = [
-    "Alike",
-    "Body",
-    "End",
-    "Field",
-    "Fields",
-    "HttpEvent",
-    "RequestHead",
-    "Reset",
-    "ResponseHead",
-]
+    "Alike", "Body", "End", "Field", "Fields", "HttpEvent", "RequestHead", "Reset", "ResponseHead",
+]  # fmt: skip
 
 Field = tuple[bytes, bytes]
 """A header field: its name in lower case, and its value."""

@@ -1,12 +1,26 @@
 """The microbenches: that what they measure is the work they name. Nothing here is about speed."""
 
 import h11
+import hpack
 import pytest
 
-from bench.micro import BODY, CASES, CHUNKS, EVENTS, LIMITS, UNITS, _request, _response, main
+from bench.micro import (
+    BODY,
+    CASES,
+    CHUNKS,
+    EVENTS,
+    HPACK_FIELDS,
+    LIMITS,
+    UNITS,
+    _blocks,
+    _request,
+    _response,
+    main,
+)
 from rawproxy.wire import sse
 from rawproxy.wire.bodies import Chunked
 from rawproxy.wire.frame import MAX_FRAME
+from rawproxy.wire.h2.blocks import BlockDecoder, write_block
 from rawproxy.wire.http import Body, End
 from rawproxy.wire.http1 import RequestReader, ResponseReader
 
@@ -27,6 +41,15 @@ def test_a_read_is_one_chunk_and_one_event() -> None:
     frames = splitter.feed(b"".join(chunked.take(chunk)[0] for chunk in CHUNKS))
     assert [frame.data for frame in frames] == EVENTS
     assert len(set(EVENTS)) == UNITS
+
+
+def test_blocks_are_whole_for_us_and_for_hpack() -> None:
+    first, *others = _blocks(huffman=True)
+    assert {len(block) for block in others} == {len(HPACK_FIELDS)}  # a byte for each field
+    for blocks in ([first, *others], [first] * UNITS, [write_block(HPACK_FIELDS)] * UNITS):
+        ours, theirs = BlockDecoder(LIMITS.head_bytes), hpack.Decoder()
+        for block in blocks:
+            assert ours.decode(block) == theirs.decode(block, raw=True) == HPACK_FIELDS
 
 
 def test_every_case_has_a_row(capsys: pytest.CaptureFixture[str]) -> None:

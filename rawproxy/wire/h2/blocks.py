@@ -1,4 +1,4 @@
-"""Header blocks: undo HPACK, within limits, and do it.
+"""Header blocks: HPACK, read within limits, and written.
 
 Layer: wire. Knows sizes. Knows no names: what the fields mean is in `h2.heads`.
 Spec:  https://www.rfc-editor.org/rfc/rfc7541
@@ -77,10 +77,7 @@ class BlockDecoder:
         """
         try:
             return self._read(block, self._change_table(block))
-        except (
-            IndexError,
-            Undecodable,
-        ):  # it ends too early, or names what the table does not have
+        except (IndexError, Undecodable):  # the block, or the table, ends before that
             raise _malformed() from None
 
     def _change_table(self, block: bytes) -> int:

@@ -16,7 +16,7 @@ from hpack import NeverIndexedHeaderTuple
 from rawproxy.errors import HttpError, WireError
 from rawproxy.wire.fields import is_token, read_content_length
 from rawproxy.wire.h2.blocks import FIELD_OVERHEAD
-from rawproxy.wire.heads import LONGEST_REPEATED
+from rawproxy.wire.heads import LONGEST_REPEATED, say_again
 from rawproxy.wire.http import Alike, Fields, RequestHead, ResponseHead
 from rawproxy.wire.http1 import Limits
 from rawproxy.wire.outgoing import check_request, check_status, write_fields
@@ -93,14 +93,11 @@ class RequestHeads:
         """Read a head: see `read_request`."""
         before, at = self._head, self._at
         if before is not None and _say_the_same(fields, self._fields, at):
-            name, digits = fields[at]
+            digits = fields[at][1]
             length = read_content_length(digits)
             if length is not None:
                 _check_size(fields, self._limits)
-                others = before.fields.copy()
-                others[self._place] = (name, digits)
-                again = RequestHead(before.method, before.target, others, before.version)
-                return again, Terms(length, self._terms.keep_alive, self._terms.expects_continue)
+                return say_again(before, self._terms, self._place, digits, length)
         self._head = None
         self.alike = Alike()
         head, terms = read_request(fields, self._limits)
