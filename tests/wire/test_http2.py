@@ -133,6 +133,17 @@ def test_a_head_after_the_end_is_dropped() -> None:
     assert sent(peer) == [("HEADERS", 1, True)]
 
 
+@pytest.mark.parametrize("late", [get(1), data(1, b"x")], ids=["head", "data"])
+def test_what_comes_after_both_have_ended_breaks_the_connection(late: bytes) -> None:
+    """RFC 9113 5.1: its client has said that there is nothing more."""
+    peer = server()
+    peer.send(get(1), get(3))
+    serving(peer).head(1, 200, [], end=True)
+    assert (
+        peer.outcome([window(1, 1), rst(1), late]) == "broken STREAM_CLOSED, GOAWAY 3 STREAM_CLOSED"
+    )
+
+
 def test_a_second_head_is_a_mistake_of_ours() -> None:
     peer = server()
     peer.send(get())

@@ -21,7 +21,6 @@ __all__ = ["REMEMBERED", "Machine", "known_settings"]
 REMEMBERED = 1024
 """Streams that have ended and that h2 remembers, for what may still come for them: 120 KiB."""
 
-_UNLIMITED = 2**31 - 1
 _SETTING = Struct(">HL")
 _TABLE_SIZE = int(SettingCodes.HEADER_TABLE_SIZE)
 _SETTINGS = frozenset(int(code) for code in SettingCodes)
@@ -79,9 +78,9 @@ class Machine(H2Connection):
 
     def was_reset(self, number: int) -> bool | None:
         """Whether a stream that has ended did so by a reset; None where none is remembered."""
-        return (
-            None if number not in self._closed_streams else self._stream_is_closed_by_reset(number)
-        )
+        if number not in self._closed_streams:
+            return None
+        return self._stream_is_closed_by_reset(number)
 
 
 def known_settings(payload: bytes) -> bytes:
