@@ -5,8 +5,9 @@ the same repeats on the same bytes. Microseconds differ from machine to machine,
 minute on a shared one; the ratios are to be compared.
 
 The yardsticks: h11 for whatever reads or writes heads and chunks, hpack for the header blocks of
-HTTP/2, and the standard library's `json.loads` of the event for whatever carries events. What translating costs has its own: see
-`bench.translation`, whose tables follow here unless `--quick` is given.
+HTTP/2, and the standard library's `json.loads` of the event for whatever carries events. What
+translating costs has its own: see `bench.translation`, whose tables follow here unless `--quick` is
+given.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import h11
@@ -246,26 +248,25 @@ HPACK_FIELDS: Fields = [
 ]  # fmt: skip
 
 
-def _blocks(*, huffman: bool) -> list[bytes]:
+def _blocks() -> list[bytes]:
     """Return the header blocks of requests that say the same: from the second on, all of it is in the table."""
     encoder = hpack.Encoder()
-    return [encoder.encode(HPACK_FIELDS, huffman=huffman) for _ in range(UNITS)]
+    return [encoder.encode(HPACK_FIELDS) for _ in range(UNITS)]
 
 
-def _reading_blocks(blocks: list[bytes]) -> Run:
+def _decoder() -> Callable[[bytes], Any]:
+    return BlockDecoder(LIMITS.head_bytes).decode
+
+
+def _decoder_hpack() -> Callable[[bytes], Any]:
+    return partial(hpack.Decoder().decode, raw=True)
+
+
+def _reading_blocks(make: Callable[[], Callable[[bytes], Any]], blocks: list[bytes]) -> Run:
     def run() -> None:
-        decoder = BlockDecoder(LIMITS.head_bytes)
+        decode = make()
         for block in blocks:
-            decoder.decode(block)
-
-    return run
-
-
-def _reading_blocks_hpack(blocks: list[bytes]) -> Run:
-    def run() -> None:
-        decoder = hpack.Decoder()
-        for block in blocks:
-            decoder.decode(block, raw=True)
+            decode(block)
 
     return run
 
@@ -281,7 +282,7 @@ def _writing_blocks_hpack() -> None:
         encoder.encode(HPACK_FIELDS)
 
 
-_INDEXED = _blocks(huffman=True)
+_INDEXED = _blocks()
 _WRITTEN_OUT = [write_block(HPACK_FIELDS)] * UNITS
 _CODED = _INDEXED[:1] * UNITS
 
@@ -303,16 +304,16 @@ CASES = (
     Case("write_request", "request", _writing_requests, "h11", _writing_requests_h11),
     Case("write_response_head", "head", _writing_responses, "h11", _writing_responses_h11),
     Case(
-        "header block, in the table", "block", _reading_blocks(_INDEXED),
-        "hpack", _reading_blocks_hpack(_INDEXED),
+        "header block, in the table", "block", _reading_blocks(_decoder, _INDEXED),
+        "hpack", _reading_blocks(_decoder_hpack, _INDEXED),
     ),
     Case(
-        "header block, written out", "block", _reading_blocks(_WRITTEN_OUT),
-        "hpack", _reading_blocks_hpack(_WRITTEN_OUT),
+        "header block, written out", "block", _reading_blocks(_decoder, _WRITTEN_OUT),
+        "hpack", _reading_blocks(_decoder_hpack, _WRITTEN_OUT),
     ),
     Case(
-        "header block, Huffman's code", "block", _reading_blocks(_CODED),
-        "hpack", _reading_blocks_hpack(_CODED),
+        "header block, Huffman's code", "block", _reading_blocks(_decoder, _CODED),
+        "hpack", _reading_blocks(_decoder_hpack, _CODED),
     ),
     Case("write_block", "block", _writing_blocks, "hpack", _writing_blocks_hpack),
 )  # fmt: skip

@@ -175,9 +175,9 @@ class RequestHeads:
         before, start = self._head, self._start
         if before is not None and start and head.startswith(start) and head.endswith(self._end):
             digits = head[len(start) : len(head) - len(self._end)]
-            length = read_content_length(digits)
-            if length is not None:
-                return say_again(before, self._terms, self._at, digits, length)
+            again = say_again(before, self._terms, self._at, digits)
+            if again is not None:
+                return again
         self.alike = Alike()
         found, terms = read_request_head(head, max_fields=self._max_fields)
         self._start = b""
@@ -194,17 +194,19 @@ class RequestHeads:
 
 
 def say_again(
-    head: RequestHead, terms: Terms, at: int, digits: bytes, length: int
-) -> tuple[RequestHead, Terms]:
-    """Return a head that says the same as `head`, but for its Content-Length.
+    head: RequestHead, terms: Terms, at: int, digits: bytes
+) -> tuple[RequestHead, Terms] | None:
+    """Return a head that says the same as `head`, but for its Content-Length; None where `digits` are none.
 
     Args:
         head: the one before.
         terms: what it says.
         at: which of its fields is Content-Length.
         digits: what that says now.
-        length: the same as a number.
     """
+    length = read_content_length(digits)
+    if length is None:
+        return None
     fields = head.fields.copy()
     fields[at] = (b"content-length", digits)
     again = RequestHead(head.method, head.target, fields, head.version)

@@ -93,7 +93,7 @@ class Http2Server(Side):
             self._end_ours(one)
 
     def alike(self, stream: int) -> Alike:
-        """Return what a request's head has in common with those before it that said the same; its own, else."""
+        """Return what a request's head has in common with those before it; a new one where its stream is gone."""
         one = self._streams.get(stream)
         return (one and one.alike) or Alike()
 

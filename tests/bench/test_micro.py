@@ -44,7 +44,7 @@ def test_a_read_is_one_chunk_and_one_event() -> None:
 
 
 def test_blocks_are_whole_for_us_and_for_hpack() -> None:
-    first, *others = _blocks(huffman=True)
+    first, *others = _blocks()
     assert {len(block) for block in others} == {len(HPACK_FIELDS)}  # a byte for each field
     for blocks in ([first, *others], [first] * UNITS, [write_block(HPACK_FIELDS)] * UNITS):
         ours, theirs = BlockDecoder(LIMITS.head_bytes), hpack.Decoder()

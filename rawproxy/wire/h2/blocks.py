@@ -4,7 +4,7 @@ Layer: wire. Knows sizes. Knows no names: what the fields mean is in `h2.heads`.
 Spec:  https://www.rfc-editor.org/rfc/rfc7541
 
 What we write leaves the table that fields share alone, and Huffman's code too: a field is the same
-bytes wherever it stands, and costs half a microsecond where hpack takes seven.
+bytes wherever it stands, and takes a quarter of hpack's time (`bench.micro`).
 """
 
 from functools import lru_cache
@@ -175,26 +175,16 @@ def write_block(fields: Fields) -> bytes:
             parts.append(whole)
             continue
         name, value = field
+        at = _NAMES.get(name, 0)
         secret = type(field) is NeverIndexedHeaderTuple
-        parts += (_begin(name, secret), _size(len(value)), value)
+        parts.append(_digits(at, _NEVER_INDEXED if secret else 0, _NAME))
+        if not at:
+            parts += (_digits(len(name), 0, _SIZE), name)
+        parts += (_digits(len(value), 0, _SIZE), value)
     return b"".join(parts)
 
 
-@lru_cache(256)
-def _begin(name: bytes, secret: bool) -> bytes:
-    """Return what a field begins with: that it is not for the table, and its name."""
-    kind = _NEVER_INDEXED if secret else 0
-    at = _NAMES.get(name)
-    if at is not None:
-        return _digits(at, kind, _NAME)
-    return bytes([kind]) + _size(len(name)) + name
-
-
 @lru_cache(1024)
-def _size(size: int) -> bytes:
-    return _digits(size, 0, _SIZE)
-
-
 def _digits(number: int, kind: int, most: int) -> bytes:
     """Return a number that begins with the bits `most` of a byte whose others are `kind`."""
     if number < most:

@@ -14,7 +14,7 @@ from itertools import chain
 from hpack import NeverIndexedHeaderTuple
 
 from rawproxy.errors import HttpError, WireError
-from rawproxy.wire.fields import is_token, read_content_length
+from rawproxy.wire.fields import is_token
 from rawproxy.wire.h2.blocks import FIELD_OVERHEAD
 from rawproxy.wire.heads import LONGEST_REPEATED, say_again
 from rawproxy.wire.http import Alike, Fields, RequestHead, ResponseHead
@@ -93,11 +93,10 @@ class RequestHeads:
         """Read a head: see `read_request`."""
         before, at = self._head, self._at
         if before is not None and _say_the_same(fields, self._fields, at):
-            digits = fields[at][1]
-            length = read_content_length(digits)
-            if length is not None:
-                _check_size(fields, self._limits)
-                return say_again(before, self._terms, self._place, digits, length)
+            _check_size(fields, self._limits)
+            again = say_again(before, self._terms, self._place, fields[at][1])
+            if again is not None:
+                return again
         self._head = None
         self.alike = Alike()
         head, terms = read_request(fields, self._limits)
@@ -107,7 +106,7 @@ class RequestHeads:
 
     def _remember(self, fields: Fields, head: RequestHead, terms: Terms) -> None:
         lengths = [field for field in fields if field[0] == b"content-length"]
-        if len(lengths) == 1 and sum(map(len, chain.from_iterable(fields))) <= LONGEST_REPEATED:
+        if len(lengths) == 1 and _bytes_of(fields) <= LONGEST_REPEATED:
             self._fields, self._head, self._terms = fields, head, terms
             self._at, self._place = fields.index(lengths[0]), head.fields.index(lengths[0])
 
@@ -215,8 +214,12 @@ def write_response(status: int, fields: Fields) -> list[tuple[bytes, bytes]]:
     return [(b":status", b"%d" % status), *_write(fields)]
 
 
+def _bytes_of(fields: Fields) -> int:
+    return sum(map(len, chain.from_iterable(fields)))
+
+
 def _check_size(fields: Fields, limits: Limits) -> None:
-    size = sum(map(len, chain.from_iterable(fields))) + FIELD_OVERHEAD * len(fields)
+    size = _bytes_of(fields) + FIELD_OVERHEAD * len(fields)
     if size > limits.head_bytes:
         raise HttpError(f"header fields have passed {limits.head_bytes} bytes", status=431)
     most = limits.head_fields

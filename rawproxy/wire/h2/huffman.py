@@ -40,7 +40,7 @@ class _Steps(dict[int, tuple[int, bytes]]):
 
 
 _STEPS = _Steps()
-_WHOLE = {0} | {state << 8 for state, flags, _ in HUFFMAN_TABLE if flags & HUFFMAN_COMPLETE}
+_WHOLE = {state << 8 for state, flags, _ in HUFFMAN_TABLE if flags & HUFFMAN_COMPLETE}
 """States in which a text may end: at the end of a code, or in fewer than eight bits of padding."""
 
 

@@ -7,7 +7,7 @@ Spec:  https://www.rfc-editor.org/rfc/rfc9113#section-6.5
 from struct import Struct
 
 from h2.config import H2Configuration
-from h2.connection import AllowedStreamIDs, ConnectionInputs, H2Connection
+from h2.connection import AllowedStreamIDs, H2Connection
 from h2.settings import SettingCodes, Settings
 from h2.stream import H2Stream, StreamInputs
 
@@ -62,11 +62,8 @@ class Machine(H2Connection):
         Raises:
             ProtocolError: the number is not of a client's, or not above all that were opened.
         """
-        ours = self.config.client_side
         stream = self._begin_new_stream(number, AllowedStreamIDs.ODD)
-        self.state_machine.process_input(
-            ConnectionInputs.SEND_HEADERS if ours else ConnectionInputs.RECV_HEADERS
-        )
+        ours = self.config.client_side
         stream.state_machine.process_input(
             StreamInputs.SEND_HEADERS if ours else StreamInputs.RECV_HEADERS
         )
